@@ -1,0 +1,42 @@
+# Everything here needs Python 3.10 or later, pip and make. The environment lies in .venv and is made when it is missing
+# or when the pins have changed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check fuzz bench bench-rewrite node-cases format clean
+
+demo: $(VENV)/.ready
+	$(BIN)/trtbuild demo
+
+test: $(VENV)/.ready
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fuzz: $(VENV)/.ready
+	TRTBUILD_FUZZ=10000 $(BIN)/python -m pytest tests/property/test_rewrite_fuzz.py --timeout 3600
+
+bench: $(VENV)/.ready
+	$(BIN)/python bench/startup.py | tee bench/RESULTS.md
+	echo | tee -a bench/RESULTS.md
+	$(BIN)/python bench/calibration.py | tee -a bench/RESULTS.md
+
+.PHONY: demo test check fuzz bench bench-rewrite node-cases format clean
+
+format: $(VENV)/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) demo-build bench/.models dist .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,331 @@
+"""Every command alone, on plain files: the way through by hand, and the ones that tell things."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from harness import Tool, cnn, one_json, populate, sha256, tree, write
+
+COMMANDS = {
+    "init", "build", "export", "rewrite", "calibrate", "quantize", "compile", "verify", "bench", "package", "report",
+    "inspect", "rules", "methods", "backends", "targets", "doctor", "schema", "demo", "completion",
+}  # fmt: skip
+AXIS = ("--axis", "batch=1:4:8")
+NET = """\
+import torch
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 8, 3, padding=1)
+        self.norm = torch.nn.BatchNorm2d(8)
+        self.head = torch.nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.norm(self.conv(x))).mean(dim=(2, 3)))
+
+
+def load():
+    return Net()
+"""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The commands run one after the other, and what each answered."""
+
+    tool: Tool
+    answers: dict[str, Any]
+
+    def copy(self, folder: Path) -> Tool:
+        """Its files in a folder that a test may change; paths in them are relative, so they move along."""
+        shutil.copytree(self.tool.folder, folder / "work")
+        return Tool(folder / "work", folder / "cache")
+
+
+@pytest.fixture(scope="session")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    base = tmp_path_factory.mktemp("chain")
+    tool = Tool(populate(base / "work"), base / "cache")
+    calls = {
+        "rewrite": ["rewrite", "tiny.onnx", "rewritten.onnx"],
+        "calibrate": ["calibrate", "rewritten.onnx", "--reader", "readers.py:calibration", "-o", "table.json"],
+        "quantize": ["quantize", "rewritten.onnx", "typed.onnx", "--table", "table.json", *AXIS],
+        "compile": ["compile", "typed.onnx", "-o", "model.plan", "--target", "rtx4090", *AXIS],
+        "verify": [
+            "verify", "tiny.onnx", "typed.onnx", "--data", "readers.py:held_out", "--min", "0.9", *AXIS,
+            "-o", "proof.json",
+        ],
+        "package": [
+            "package", "model.plan.json", "--name", "tiny", "--verification", "proof.json", "--repository", "repo"
+        ],
+    }  # fmt: skip
+    return Chain(tool, {name: tool.json(*words) for name, words in calls.items()})
+
+
+def test_rewrite_says_what_it_did(chain: Chain) -> None:
+    answer = chain.answers["rewrite"]
+    assert answer["nodes_before"] >= answer["nodes_after"] > 0
+    assert answer["model"]["sha256"]
+
+
+def test_calibrate_measures_the_inputs_of_matrix_work(chain: Chain) -> None:
+    answer = chain.answers["calibrate"]
+    assert answer["method"] == "entropy"
+    assert answer["samples"] == 32
+    assert answer["synthetic"] is False
+    assert len(answer["ranges"]) == 2
+    assert all(r["amax"] > 0 for r in answer["ranges"].values())
+    assert json.loads((chain.tool.folder / "table.json").read_text()) == answer
+
+
+def test_quantize_writes_int8_into_the_graph(chain: Chain) -> None:
+    assert set(chain.answers["quantize"]["assignment"].values()) == {"int8"}
+    operators = chain.tool.json("inspect", "typed.onnx")["operators"]
+    assert operators["QuantizeLinear"] >= 2
+    assert operators["DequantizeLinear"] >= 4
+
+
+def test_compile_writes_a_plan_and_its_description(chain: Chain) -> None:
+    folder = chain.tool.folder
+    assert (folder / "model.plan").read_bytes()[:4] == b"vtrt"
+    assert (folder / "model.plan.log").is_file()
+    described = json.loads((folder / "model.plan.json").read_text())
+    assert described["plan"]["sha256"] == sha256(folder / "model.plan")
+    assert described["target"]["compute_capability"] == "8.9"
+
+
+def test_compile_takes_the_precision_from_the_graph(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    tool.succeeds("quantize", "rewritten.onnx", "fp16.onnx", "--precision", "fp16")
+    done = tool.json("compile", "fp16.onnx", "-o", "turing.plan", "--target", "rtx2080", *AXIS)
+    assert done["precision"] == "fp16", "TensorRT-RTX has FP16 matrix work for Turing, though no FP32"
+    tool.fails(
+        4, "quantize", "rewritten.onnx", "bf16.onnx", "--precision", "bf16", says=["Conv has no bf16 form", "opset=22"]
+    )
+    model = onnx.load(tool.folder / "rewritten.onnx")
+    model.opset_import[0].version, model.ir_version = 22, 10  # no operator in it changed but for its types
+    onnx.save(model, tool.folder / "newer.onnx")
+    tool.succeeds("quantize", "newer.onnx", "bf16.onnx", "--precision", "bf16")
+    tool.fails(2, "compile", "bf16.onnx", "-o", "bf16.plan", "--target", "rtx2080", *AXIS, says=["rtx2080", "bf16"])
+
+
+def test_verify_passes_and_writes_its_proof(chain: Chain) -> None:
+    answer = chain.answers["verify"]
+    assert answer["passed"] is True
+    assert 0.9 <= answer["outputs"][0]["cosine"] < 1
+    proof = json.loads((chain.tool.folder / "proof.json").read_text())
+    assert proof["gates"] == answer["gates"]
+
+
+def test_verify_refuses_the_samples_its_table_was_made_from(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    words = ["verify", "tiny.onnx", "typed.onnx", "--data", "readers.py:calibration", "--min", "0.9", *AXIS]
+    tool.succeeds(*words)
+    tool.fails(2, *words, "--table", "table.json", says=["sample 0", "used for calibration"])
+
+
+def test_package_writes_what_triton_takes(chain: Chain) -> None:
+    folder = chain.tool.folder
+    assert set(tree(folder / "repo")) == {"tiny/config.pbtxt", "tiny/1/model.plan"}
+    assert sha256(folder / "repo" / "tiny" / "1" / "model.plan") == sha256(folder / "model.plan")
+    assert set(chain.answers["package"]["files"]) == {"config.pbtxt", "1/model.plan"}
+    assert 'name: "tiny"' in (folder / "repo" / "tiny" / "config.pbtxt").read_text()
+
+
+def test_no_command_leaves_more_than_its_result(chain: Chain) -> None:
+    assert {n.split("/")[0] for n in tree(chain.tool.folder)} == {
+        "tiny.onnx", "readers.py", "trtbuild.yaml", "rewritten.onnx", "table.json", "typed.onnx", "model.plan",
+        "model.plan.json", "model.plan.log", "proof.json", "repo",
+    }  # fmt: skip
+    assert not chain.tool.cache.exists(), "single commands do not use the store"
+
+
+def test_inspect_reads_a_plan_with_its_description(chain: Chain) -> None:
+    found = chain.tool.json("inspect", "model.plan")
+    assert found["backend"] == "tensorrt_rtx"
+    assert found["compute capabilities"] == ["8.9"]
+    assert found["precision"] == "int8"
+    assert found["matrix work"] == {"int8": pytest.approx(1.0)}
+    assert found["profiles"] == [{"batch": [1, 4, 8]}]
+
+
+def test_inspect_says_the_same_in_words(chain: Chain) -> None:
+    done = chain.tool.succeeds("inspect", "typed.onnx")
+    assert "QuantizeLinear" in done.stdout
+    assert "opset" in done.stdout
+
+
+def test_inspect_notices_a_plan_that_is_not_the_described_one(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    data = bytearray((tool.folder / "model.plan").read_bytes())
+    data[-1] ^= 1
+    (tool.folder / "model.plan").write_bytes(data)
+    tool.fails(7, "inspect", "model.plan", says=["model.plan"])
+    tool.fails(7, "package", "model.plan.json", "--name", "m", "--verification", "proof.json", says=["model.plan"])
+
+
+def test_package_without_a_verification_is_refused(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    before = tree(tool.folder)
+    done = tool.run("package", "model.plan.json", "--name", "new")
+    assert done.returncode == 2
+    assert "--verification" in done.stderr
+    assert tree(tool.folder) == before
+
+
+def test_package_with_the_verification_of_another_model_is_refused(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    tool.succeeds("verify", "tiny.onnx", "tiny.onnx", "-o", "other.json")
+    words = ["package", "model.plan.json", "--name", "new", "--verification", "other.json", "--repository", "repo"]
+    tool.fails(7, *words, says=["nothing verifies this plan"])
+
+
+def test_package_with_a_verification_that_did_not_pass_is_refused(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    done = tool.run("verify", "tiny.onnx", "typed.onnx", "--min", "0.9999999", "-o", "failed.json")
+    assert done.returncode == 5
+    words = ["package", "model.plan.json", "--name", "new", "--verification", "failed.json", "--repository", "repo"]
+    tool.fails(5, *words, says=["did not pass verification"])
+    tool.fails(5, *words, "--verification", "proof.json", says=["did not pass verification"])
+
+
+def test_bench_measures_onnx_files_side_by_side(chain: Chain) -> None:
+    found = chain.tool.json(
+        "bench", "tiny.onnx", "typed.onnx", "--shapes", "x:4x1x8x8", "--runs", "3", "--warm-up", "1"
+    )
+    assert len(found["timings"]) == 2
+    for timing in found["timings"]:
+        assert timing["shapes"] == {"x": [4, 1, 8, 8]}
+        assert timing["latency"]["runs"] == 3
+        assert 0 < timing["latency"]["p50"] <= timing["latency"]["p99"]
+        assert timing["throughput"] > 0
+    assert found["gpu"] is None
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "torchscript"])
+def test_export_writes_what_torch_computes(tool: Tool, exporter: str) -> None:
+    write(tool.folder / "net.py", NET)
+    answer = tool.json(
+        "export", "net.py:load", "net.onnx", "--input", "x:float32:batch,1,8,8", "--output-name", "logits", *AXIS,
+        "--exporter", exporter,
+    )  # fmt: skip
+    assert answer["exporter"] == exporter
+    assert len(answer["parity"]) >= 2
+    assert all(row["max_rel"] < 1e-4 for row in answer["parity"])
+    assert answer["model"]["sha256"] == sha256(tool.folder / "net.onnx")
+    assert not list(tool.folder.glob(".trtbuild-*"))
+    found = tool.json("inspect", "net.onnx")
+    assert found["inputs"] == [{"name": "x", "dtype": "float32", "shape": ["batch", 1, 8, 8]}]
+    assert found["outputs"] == [{"name": "logits", "dtype": "float32", "shape": ["batch", 4]}]
+
+
+BRANCHING = """\
+import torch
+
+
+class Net(torch.nn.Module):
+    def forward(self, x):
+        if x.mean() > 1e9:  # dynamo cannot follow a branch on values; TorchScript takes the one it sees
+            return x * 0
+        return x * 2
+
+
+def load():
+    return Net()
+"""
+
+
+def test_export_falls_back_to_torchscript_and_says_so(tool: Tool) -> None:
+    write(tool.folder / "net.py", BRANCHING)
+    words = ["export", "net.py:load", "net.onnx", "--input", "x:float32:batch,4", "--axis", "batch=1:2:4"]
+    done = tool.succeeds(*words, "--json")
+    answer = one_json(done.stdout)
+    assert answer["exporter"] == "torchscript"
+    assert any("fell back to TorchScript" in note for note in answer["notes"])
+    assert "fell back to TorchScript" in done.stderr
+    tool.fails(
+        3, *words[:2], "other.onnx", *words[3:], "--exporter", "dynamo", says=["dynamo", "--exporter torchscript"]
+    )
+
+
+def test_export_refuses_a_model_that_runs_at_one_size_only(tool: Tool) -> None:
+    text = BRANCHING.replace("x * 2", "x + torch.arange(8.0).reshape(2, 4)").replace("x.mean() > 1e9", "False")
+    write(tool.folder / "net.py", text)
+    words = ["export", "net.py:load", "net.onnx", "--input", "x:float32:batch,4", "--axis", "batch=1:2:4"]
+    tool.fails(3, *words, says=["dynamo", "torchscript", "the module does not run at x:3x4"])
+
+
+# ------------------------------------------------------------------------------------------- telling things
+
+
+@pytest.mark.parametrize(
+    ("command", "known"),
+    [
+        ("rules", {"conv_batchnorm", "inference_mode"}),
+        ("methods", {"entropy", "percentile", "minmax", "mse"}),
+        ("backends", {"tensorrt", "tensorrt_rtx"}),
+        ("targets", {"rtx4090", "rtx5090", "h100"}),
+    ],
+)
+def test_lists_name_what_there_is_in_words_and_in_json(tool: Tool, command: str, known: set[str]) -> None:
+    assert known <= set(tool.json(command))
+    words = tool.succeeds(command).stdout
+    assert all(name in words for name in known)
+
+
+def test_schema_is_a_json_schema_with_and_without_json(tool: Tool) -> None:
+    plain = json.loads(tool.succeeds("schema").stdout)
+    assert plain == tool.json("schema")
+    assert plain["$schema"].startswith("https://json-schema.org/")
+    assert {"model", "targets", "precision"} <= set(plain["properties"])
+
+
+def test_init_writes_a_spec_that_builds(tool: Tool) -> None:
+    cnn(tool.folder / "mine.onnx", seed=4)
+    assert tool.json("init", "mine.onnx", "-o", "mine.yaml") == {"spec": "mine.yaml"}
+    text = (tool.folder / "mine.yaml").read_text()
+    assert "mine.onnx" in text
+    assert "batch" in text
+    document = tool.json("build", "mine.yaml", "-o", "mine")
+    assert document["passed"] is True
+    assert (tool.folder / "mine" / "manifest.json").is_file()
+
+
+def test_doctor_says_what_this_machine_can_do(tool: Tool) -> None:
+    found = tool.json("doctor")
+    assert found["cache"] == {"folder": str(tool.cache), "writable": True, "free": found["cache"]["free"]}
+    able = {row["ability"]: row["able"] for row in found["abilities"]}
+    assert able["rewrite, calibrate, quantize, verify ONNX"] is True
+    assert all(row["able"] or row["install"] for row in found["abilities"]), (
+        "what is missing comes with what to install"
+    )
+    assert not tool.cache.exists()
+
+
+@pytest.mark.parametrize(("shell", "word"), [("bash", "complete"), ("zsh", "compdef"), ("fish", "complete")])
+def test_completion_prints_a_script(tool: Tool, shell: str, word: str) -> None:
+    script = tool.succeeds("completion", shell).stdout
+    assert "_TRTBUILD_COMPLETE" in script
+    assert word in script
+
+
+def test_completion_answers_the_shell(tool: Tool) -> None:
+    asked = {"_TRTBUILD_COMPLETE": "bash_complete", "COMP_WORDS": "trtbuild re", "COMP_CWORD": "1"}
+    assert {line.split(",")[1] for line in tool.run(env=asked).stdout.split()} == {"rewrite", "report"}
+
+
+def test_help_names_every_command(tool: Tool) -> None:
+    listed = tool.succeeds("--help").stdout
+    assert all(f"  {name} " in listed for name in COMMANDS)
+
+
+def test_version(tool: Tool) -> None:
+    assert tool.succeeds("--version").stdout.startswith("trtbuild")

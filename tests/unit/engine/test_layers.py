@@ -1,0 +1,112 @@
+import json
+
+import pytest
+
+from trtbuild.artifacts import EngineLayer
+from trtbuild.engine.layers import from_inspector, from_log, precision_share
+
+
+def layer(precision, *nodes, kind="gemm"):
+    return EngineLayer("k", kind, precision, nodes)
+
+
+def test_kernels_of_a_real_int8_log(golden):
+    found = from_log((golden / "cnn_int8.layers").read_text())
+    assert [(k.kind, k.precision) for k in found if k.onnx_nodes and k.kind != "kgen"] == [
+        ("correlation", "int8"), ("correlation", "int8"), ("gemm", "int8"),
+    ]  # fmt: skip
+    assert "/c1/Conv" in found[2].onnx_nodes
+    assert found[2].name == "/c1/Conv_myl0_2"
+    assert all(k.name and k.kind for k in found)
+
+
+def test_kernels_of_a_real_fp16_log(golden):
+    found = from_log((golden / "cnn_fp16.layers").read_text())
+    assert {k.precision for k in found if k.kind in ("correlation", "gemm")} == {"fp16"}
+
+
+def test_share_of_a_real_log(golden):
+    found = from_log((golden / "cnn_int8.layers").read_text())
+    nodes = [
+        n for k in found if k.kind in ("correlation", "gemm") for n in k.onnx_nodes if n.endswith(("Conv", "Gemm"))
+    ]
+    assert len(nodes) == 3
+    share = precision_share(found, dict.fromkeys(nodes, "int8"), {})
+    assert share.shares == {"int8": 1}
+    assert share.not_honoured == {}
+    other = precision_share(found, dict.fromkeys(nodes, "fp16"), {})
+    assert other.not_honoured == dict.fromkeys(nodes, ("fp16", "int8"))
+
+
+def test_a_log_without_layers_has_none():
+    assert from_log("") == from_log("Layers:\n") == from_log("something else") == ()
+
+
+def test_what_follows_the_layers_is_no_kernel():
+    line = (
+        "Name: a, LayerType: gemm, Inputs: [ { Datatype: Half }], Constants: [], Outputs: [], Metadata: [ONNX Layer: n]"
+    )
+    assert from_log(f"Layers:\n{line}\n\nI/O Tensors:\nName: x, LayerType: y") == (
+        EngineLayer("a", "gemm", "fp16", ("n",)),
+    )
+
+
+def test_a_name_may_hold_commas_and_brackets():
+    line = (
+        "Name: a, b [c], LayerType: gemm, Inputs: [ { Datatype: Float }], Outputs: [], Metadata: [ONNX Layer: m/n, o]"
+    )
+    (found,) = from_log(line)
+    assert (found.name, found.precision, found.onnx_nodes) == ("a, b [c]", "fp32", ("m/n, o",))
+
+
+def test_a_kernel_of_constants_only_takes_their_type():
+    line = "Name: a, LayerType: gemm, Inputs: [], Constants: [ { Datatype: BFloat16 }], Outputs: [ { Datatype: Float }]"
+    assert from_log(line)[0].precision == "bf16"
+
+
+def test_the_inspectors_json():
+    document = {
+        "Layers": [
+            {"Name": "a", "LayerType": "gemm", "Inputs": [{"Format/Datatype": "Row major linear FP16 format"}],
+             "Metadata": "[ONNX Layer: n]\x1e[ONNX Layer: m]"},
+            {"Name": "b", "LayerType": "conv", "Inputs": [{"Datatype": "Int8"}, {"Datatype": "Float"}]},
+            "only a name",
+        ]
+    }  # fmt: skip
+    assert from_inspector(json.dumps(document)) == (
+        EngineLayer("a", "gemm", "fp16", ("n", "m")),
+        EngineLayer("b", "conv", "int8", ()),
+        EngineLayer("only a name", "", "unknown", ()),
+    )
+
+
+def test_shares_are_weighted_by_work_and_add_up():
+    found = precision_share([layer("int8", "a"), layer("fp32", "b")], {"a": "int8", "b": "int8"}, {"a": 300, "b": 100})
+    assert found.shares == {"int8": 0.75, "fp32": 0.25}
+    assert list(found.shares) == ["int8", "fp32"]
+    assert found.nodes == {"a": "int8", "b": "fp32"}
+    assert found.not_honoured == {"b": ("int8", "fp32")}
+
+
+def test_a_node_without_work_weighs_as_much_as_the_usual_one():
+    found = precision_share(
+        [layer("int8", "a", "b", "c"), layer("fp32", "d")], dict.fromkeys("abcd", "int8"), {"a": 1, "b": 10, "c": 99}
+    )
+    assert found.shares["fp32"] == pytest.approx(10 / 120)
+
+
+def test_a_node_that_no_kernel_names_is_not_honoured():
+    found = precision_share([], {"a": "fp16"}, {})
+    assert (found.shares, found.not_honoured) == ({"unknown": 1}, {"a": ("fp16", "unknown")})
+
+
+def test_an_elementwise_kernel_that_names_a_matrix_node_does_not_speak_for_it():
+    kernels = [layer("fp32", "a", kind="kgen"), layer("int8", "a", kind="correlation")]
+    assert precision_share(kernels, {"a": "int8"}, {}).nodes == {"a": "int8"}
+    kernels = [layer("int8", "a", kind="kgen"), layer("fp32", "a", kind="correlation")]
+    assert precision_share(kernels, {"a": "int8"}, {}).not_honoured == {"a": ("int8", "fp32")}
+
+
+def test_a_model_without_matrix_work_has_no_shares():
+    found = precision_share([layer("fp32", "relu", kind="kgen")], {}, {})
+    assert (found.shares, found.nodes, found.not_honoured) == ({}, {}, {})

@@ -1,0 +1,220 @@
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from onnx_models import matmul, random_feed, save
+from plan_values import X, Y, plan, proof
+
+from trtbuild.artifacts import (
+    AppliedEdit,
+    Benchmark,
+    Build,
+    CalibrationTable,
+    DeclinedMatch,
+    EngineLayer,
+    ExportedOnnx,
+    Latency,
+    PrecisionShare,
+    RewrittenOnnx,
+    ShapeParity,
+    StageRecord,
+    StoredFile,
+    TaskScore,
+    TensorRange,
+    Timing,
+    TritonModel,
+    TypedOnnx,
+)
+from trtbuild.reporting import as_text, manifest_document, render_log, render_report, report_document, said
+from trtbuild.verification import verify
+
+
+def build(folder, **changes):
+    model = StoredFile.of(save(matmul(), folder / "m.onnx"))
+    one = dataclasses.replace(
+        plan(folder),
+        work=PrecisionShare({"int8": 0.75, "fp32": 0.25}, {"a": "int8", "b": "fp32"}, {"b": ("int8", "fp32")}),
+        layers=(EngineLayer("k", "gemm", "int8", ("a",)),),
+    )
+    done = Build(
+        name="net",
+        source="model.py:load",
+        inputs={"spec": "1" * 64, "model": "f" * 64, "calibration data": "d" * 64},
+        precision="int8",
+        calibration_reader="data.py:batches",
+        exported=ExportedOnnx(
+            model, (X,), (Y,), 20, "dynamo", (ShapeParity({"x": (1, 3, 8)}, 1e-6, 1e-7),), ("an export note",)
+        ),
+        rewritten=RewrittenOnnx(
+            model,
+            (X,),
+            (Y,),
+            (AppliedEdit("conv_batchnorm", "bn", "folded | into conv"), AppliedEdit("constant_nodes", "c", "kept")),
+            (DeclinedMatch("conv_batchnorm", "bn2", "another node reads it"),),
+            9,
+            7,
+        ),
+        table=CalibrationTable("g", "entropy", "d", 512, ("s",), False, {"x": TensorRange(1.0, -1.0, 2.0, 0.01)}),
+        typed=TypedOnnx(
+            model, (X,), (Y,), "int8", {"a": "int8", "b": "fp32"}, {}, {"b": "a product of two activations"}
+        ),
+        plans=(one,),
+        verifications=(proof(),),
+        benchmark=None,
+        packaged=(TritonModel("net", {"config.pbtxt": model}, {}, "triton"),),
+        stages=(
+            StageRecord("export", "k" * 64, {"model": "f" * 64}, False, 1.25, ("headline", "detail")),
+            StageRecord("verify", "e" * 64, {}, True, 0, ()),
+        ),
+        versions={"onnx": "1.2.3", "trtbuild": "0"},
+        warnings=("read this first",),
+    )
+    return dataclasses.replace(done, **changes)
+
+
+def test_the_document_is_json_and_the_report_is_made_from_it_alone(tmp_path):
+    document = report_document(build(tmp_path))
+    assert render_report(json.loads(as_text(document))) == render_report(document)
+
+
+def test_everything_a_person_must_know_is_in_the_report(tmp_path):
+    text = render_report(report_document(build(tmp_path)))
+    for words in (
+        "# net: int8 for gpu-8.9",
+        "**Verification passed**",
+        "not on a GPU",
+        "- read this first",
+        "`model.py:load`",
+        "entropy, 512 samples from `data.py:batches`",
+        "cosine >= 0.9",
+        "int8 75 %, fp32 25 %",
+        "| `b` | int8 | fp32 |",
+        "from 9 to 7 nodes: conv_batchnorm x1, constant_nodes x1",
+        "another node reads it",
+        "an export note",
+        "1 in float: a product of two activations",
+        "batch 1..8..32",
+        "from the store",
+        "1.25",
+        "The named release loads it",
+        "| onnx | 1.2.3 |",
+    ):
+        assert words in text, words
+
+
+def test_a_cell_cannot_break_its_table(tmp_path):
+    assert "folded \\| into conv" in render_report(report_document(build(tmp_path)))
+
+
+def test_a_failed_gate_comes_first(tmp_path):
+    done = build(tmp_path, verifications=(proof(passed=False),), packaged=())
+    document = report_document(done)
+    text = render_report(document)
+    assert not document["passed"]
+    assert "**Verification did NOT pass**" in text.splitlines()[2]
+    assert "**FAIL**" in text
+    assert "Nothing was packaged" in text
+
+
+def test_a_build_without_a_proof_has_not_passed(tmp_path):
+    assert not build(tmp_path, verifications=()).passed
+
+
+def test_random_data_is_called_random(tmp_path):
+    done = build(tmp_path)
+    done = dataclasses.replace(
+        done,
+        table=dataclasses.replace(done.table, synthetic=True),
+        verifications=(dataclasses.replace(proof(), synthetic=True),),
+    )
+    text = render_report(report_document(done))
+    assert "**random data**" in text
+    assert "1 random samples" in text
+
+
+def test_a_task_metric_has_both_scores_and_the_drop(tmp_path):
+    task = dataclasses.replace(proof(), task=TaskScore("top1", 0.95, 0.94, 100))
+    assert "| top1 | 0.9500 | 0.9400 | +0.0100 |" in render_report(
+        report_document(build(tmp_path, verifications=(task,)))
+    )
+
+
+def test_a_real_comparison_is_rendered(tmp_path):
+    path = save(matmul(), tmp_path / "a.onnx")
+    done = build(tmp_path, verifications=(verify(path, path, [random_feed(matmul())]),))
+    text = render_report(report_document(done))
+    assert "| `y` | 1.000000 | 1.000000 | exact | 0 |" in text
+
+
+def test_a_benchmark_is_rendered(tmp_path):
+    row = Timing("plan sm89", {"x": (8, 3, 16)}, Latency(1.5, 2, 3, 1.6, 100), 5000.0)
+    text = render_report(report_document(build(tmp_path, benchmark=Benchmark((row,), "RTX 4090"))))
+    assert "| plan sm89 | x:8x3x16 | 1.500 | 2.000 | 3.000 | 5000 |" in text
+
+
+def test_no_calibration_is_no_row(tmp_path):
+    document = report_document(build(tmp_path, table=None, calibration_reader=None))
+    assert document["asked"]["calibration"] is None
+    assert "| calibration |" not in render_report(document)
+
+
+def manifest(done):
+    model = done.typed.model
+    files = {Path("net.onnx"): model, Path("a.txt"): "text", Path("report.md"): "times", Path("build.log"): "times"}
+    return manifest_document(done, files)
+
+
+def test_the_manifest_names_every_output_that_lasts_by_its_digest(tmp_path):
+    found = manifest(build(tmp_path))
+    assert found["outputs"] == {
+        "a.txt": {"sha256": hashlib.sha256(b"text").hexdigest(), "size": 4},
+        "net.onnx": {
+            "sha256": hashlib.sha256((tmp_path / "m.onnx").read_bytes()).hexdigest(),
+            "size": (tmp_path / "m.onnx").stat().st_size,
+        },
+    }
+    assert found["passed"]
+    assert found["verified"][0]["passed"]
+    assert found["profiles"] == [{"batch": [1, 8, 32], "height": [8, 16, 64]}]
+
+
+def test_the_manifest_does_not_change_with_time(tmp_path):
+    done = build(tmp_path)
+    later = dataclasses.replace(done, stages=tuple(dataclasses.replace(s, seconds=99.0, hit=True) for s in done.stages))
+    assert as_text(manifest(done)) == as_text(manifest(later))
+    assert str(tmp_path) not in as_text(manifest(done))
+
+
+def test_the_log_has_every_stage_and_all_it_said(tmp_path):
+    text = render_log(build(tmp_path))
+    assert text.splitlines()[:3] == [f"export (made, 1.25 s, key {'k' * 16})", "    headline", "    detail"]
+    assert "verify (from the store, 0.00 s" in text
+
+
+@pytest.mark.parametrize(
+    "stage", ["export", "rewrite", "calibrate", "assign_precision", "compile", "verify", "package"]
+)
+def test_every_stage_has_a_headline(tmp_path, stage):
+    done = build(tmp_path)
+    values = {
+        "export": done.exported,
+        "rewrite": done.rewritten,
+        "calibrate": done.table,
+        "assign_precision": done.typed,
+        "compile": done.plans[0],
+        "verify": done.verifications[0],
+        "package": done.packaged[0],
+    }
+    lines = getattr(said, stage)(values[stage])
+    assert lines
+    assert all(isinstance(line, str) and line and "\n" not in line for line in lines)
+
+
+def test_the_headlines_say_what_matters(tmp_path):
+    done = build(tmp_path)
+    assert said.rewrite(done.rewritten)[0] == "9 -> 7 nodes; conv_batchnorm x1, constant_nodes x1"
+    assert said.calibrate(done.table)[0] == "entropy, 512 samples, 1 tensors"
+    assert "RANDOM" in said.calibrate(dataclasses.replace(done.table, synthetic=True))[0]
+    assert said.verify(proof(passed=False))[0].startswith("NOT PASSED")

@@ -1,0 +1,61 @@
+import pytest
+
+from trtbuild.artifacts import Target
+from trtbuild.backends.tensorrt_rtx import CAPABILITIES
+from trtbuild.errors import SpecError, UsageError
+from trtbuild.spec import check_target, resolve_target, shipped_targets
+
+
+def test_every_target_that_ships_can_do_fp16():
+    found = shipped_targets()
+    assert {"rtx4090", "rtx5090", "h100", "t4"} <= set(found)
+    for name, fields in found.items():
+        assert fields.target().name == name
+        assert fields.gpu
+        check_target(fields.target(), "fp16")
+
+
+@pytest.mark.parametrize(
+    ("word", "backend", "capability"),
+    [
+        ("sm89", "tensorrt_rtx", "8.9"),
+        ("SM_120", "tensorrt_rtx", "12.0"),
+        ("sm90", "tensorrt", "9.0"),
+        ("h100", "tensorrt", "9.0"),
+    ],
+)
+def test_targets_by_name_or_capability(word, backend, capability):
+    target = resolve_target(word)
+    assert (target.backend, target.compute_capability) == (backend, capability)
+
+
+def test_sm_is_the_capability_as_a_number():
+    assert [Target("t", "b", c).sm for c in ("7.5", "8.9", "12.1")] == [75, 89, 121]
+
+
+def test_an_unknown_target_is_refused_with_the_nearest():
+    with pytest.raises(UsageError, match="did you mean 'rtx4090'"):
+        resolve_target("rtx4099")
+
+
+@pytest.mark.parametrize(
+    ("backend", "capability", "precision", "words"),
+    [
+        ("tensorrt_rtx", "9.0", "fp16", "does not build for compute capability 9.0"),
+        ("tensorrt_rtx", "7.5", "fp32", "no FP32 matrix multiplication"),
+        ("tensorrt_rtx", "7.5", "bf16", "cannot do bf16"),
+        ("tensorrt", "7.5", "tf32", "cannot do tf32"),
+        ("tensorrt", "7.0", "fp16", "cannot do fp16"),
+    ],
+)
+def test_what_a_target_cannot_do_is_refused_before_the_build(backend, capability, precision, words):
+    with pytest.raises(SpecError, match=words) as caught:
+        check_target(Target("mine", backend, capability), precision)
+    assert caught.value.place == "target mine"
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_tensorrt_rtx_does_fp16_and_int8_everywhere(capability, precision):
+    check_target(Target("t", "tensorrt_rtx", capability), precision)

@@ -1,0 +1,59 @@
+"""What stages hand on: frozen values that name the files they stand for by digest.
+
+Every stage takes some of these and returns one. They are plain data: JSON in the store and in reports, no behaviour
+beyond reading themselves. Files are named by a path relative to the entry they lie in, so that an entry can be moved.
+"""
+
+from __future__ import annotations
+
+from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
+from trtbuild.artifacts.engines import Benchmark, EngineLayer, EnginePlan, Latency, PrecisionShare, Timing
+from trtbuild.artifacts.files import EntryPath, StoredFile, from_json, stored_files, to_json
+from trtbuild.artifacts.graphs import (
+    AppliedEdit,
+    CalibrationTable,
+    DeclinedMatch,
+    ExportedOnnx,
+    RewrittenOnnx,
+    ShapeParity,
+    TensorRange,
+    TypedOnnx,
+)
+from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
+from trtbuild.artifacts.tensors import AxisRange, NodePrecision, OptimizationProfile, Precision, Target, TensorSpec
+
+__all__ = [
+    "AppliedEdit",
+    "AxisRange",
+    "Benchmark",
+    "Build",
+    "CalibrationTable",
+    "DeclinedMatch",
+    "EngineLayer",
+    "EnginePlan",
+    "EntryPath",
+    "ExportedOnnx",
+    "GateResult",
+    "Latency",
+    "NodePrecision",
+    "OptimizationProfile",
+    "OutputComparison",
+    "Precision",
+    "PrecisionShare",
+    "RewrittenOnnx",
+    "ShapeParity",
+    "StageRecord",
+    "StoredFile",
+    "Target",
+    "TaskScore",
+    "TensorRange",
+    "TensorSpec",
+    "Timing",
+    "TritonModel",
+    "TypedOnnx",
+    "Verification",
+    "WorstElement",
+    "from_json",
+    "stored_files",
+    "to_json",
+]

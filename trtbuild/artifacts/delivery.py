@@ -1,0 +1,98 @@
+"""What a build hands to the user: Triton folders, and everything its report is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trtbuild.artifacts.engines import Benchmark, EnginePlan
+from trtbuild.artifacts.files import StoredFile
+from trtbuild.artifacts.graphs import CalibrationTable, ExportedOnnx, RewrittenOnnx, TypedOnnx
+from trtbuild.artifacts.proofs import Verification
+from trtbuild.artifacts.tensors import Precision
+
+
+@dataclass(frozen=True)
+class TritonModel:
+    """A Triton model folder.
+
+    Attributes:
+        name: The folder's and the model's name.
+        files: Path inside the folder to the file.
+        plans: Plan digest to its path inside the folder.
+        serving: ``triton`` when a release's TensorRT backend can load the plans, else the reason it cannot.
+        notes: What a reader should know before serving it.
+    """
+
+    name: str
+    files: Mapping[str, StoredFile]
+    plans: Mapping[str, str]
+    serving: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One stage of a build: what happened, whether it was known already, how long it took.
+
+    Attributes:
+        stage: The stage, with its target where there are several.
+        key: Digest of its recipe in the store.
+        inputs: Role of each of its inputs to its digest.
+        hit: True when the store had its result.
+        seconds: Time this run spent on it.
+        said: What it did, line by line.
+    """
+
+    stage: str
+    key: str
+    inputs: Mapping[str, str]
+    hit: bool
+    seconds: float
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Build:
+    """Everything a build came to: what its report is made from.
+
+    Attributes:
+        name: Model name.
+        source: The model's source, as the spec names it.
+        inputs: Role of everything the build read to its digest: spec, model, data.
+        precision: What was asked for.
+        calibration_reader: The reader, as the spec names it; None without calibration.
+        exported: The FP32 reference.
+        rewritten: After the rewrite rules.
+        table: Activation ranges; None when the precision needs none.
+        typed: What was compiled.
+        plans: One a target.
+        verifications: The proofs.
+        benchmark: Measurements; None when no plan could be run.
+        packaged: Triton folders; empty when a gate did not pass.
+        stages: What happened, in order.
+        versions: Package to version.
+        warnings: What a person must know before serving this.
+    """
+
+    name: str
+    source: str
+    inputs: Mapping[str, str]
+    precision: Precision
+    calibration_reader: str | None
+    exported: ExportedOnnx
+    rewritten: RewrittenOnnx
+    table: CalibrationTable | None
+    typed: TypedOnnx
+    plans: tuple[EnginePlan, ...]
+    verifications: tuple[Verification, ...]
+    benchmark: Benchmark | None
+    packaged: tuple[TritonModel, ...]
+    stages: tuple[StageRecord, ...]
+    versions: Mapping[str, str]
+    warnings: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every verification passed."""
+        return bool(self.verifications) and all(v.passed for v in self.verifications)

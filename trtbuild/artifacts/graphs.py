@@ -1,0 +1,169 @@
+"""What becomes of the graph: exported, rewritten, calibrated, typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trtbuild.artifacts.files import StoredFile
+from trtbuild.artifacts.tensors import NodePrecision, Precision, TensorSpec
+
+
+@dataclass(frozen=True)
+class ShapeParity:
+    """How far ONNX is from torch at one set of input shapes.
+
+    Attributes:
+        shapes: Input name to the shape used.
+        max_abs: Largest absolute difference over all outputs, in the output's unit.
+        max_rel: The same relative to the largest magnitude of that output.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    max_abs: float
+    max_rel: float
+
+
+@dataclass(frozen=True)
+class ExportedOnnx:
+    """The FP32 model as ONNX: the reference of everything that follows.
+
+    Attributes:
+        model: The ONNX file.
+        inputs: Its inputs, dynamic axes by the spec's names.
+        outputs: Its outputs.
+        opset: Version of the default operator domain.
+        exporter: ``dynamo``, ``torchscript`` or ``onnx`` (ready-made).
+        parity: torch against ONNX, one row a shape; empty for a ready-made ONNX.
+        notes: What a reader should know, such as a fallback from one exporter to the other.
+    """
+
+    model: StoredFile
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    opset: int
+    exporter: str
+    parity: tuple[ShapeParity, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class AppliedEdit:
+    """One change that a rule made.
+
+    Attributes:
+        rule: Name of the rule.
+        node: The node it matched.
+        change: What it did, in words.
+        covers: Further nodes it took away or changed.
+        made: Nodes it made.
+    """
+
+    rule: str
+    node: str
+    change: str
+    covers: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DeclinedMatch:
+    """One place where a rule matched but did not apply, and why."""
+
+    rule: str
+    node: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RewrittenOnnx:
+    """The model after the rewrite rules: the same function, in the form TensorRT wants.
+
+    Attributes:
+        model: The ONNX file.
+        inputs: Its inputs.
+        outputs: Its outputs.
+        applied: Edits in the order they were made.
+        declined: Matches that were left alone, with the reason.
+        nodes_before: Node count of the exported graph.
+        nodes_after: Node count of the rewritten graph.
+        notes: What a reader should know, such as edits that could not be proved by running.
+        reference: The model in inference mode, where it came in training mode and so cannot be its own reference.
+        unbuildable: What no rule can repair: node, module, reason, and what to do instead, one line each.
+    """
+
+    model: StoredFile
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    applied: tuple[AppliedEdit, ...]
+    declined: tuple[DeclinedMatch, ...]
+    nodes_before: int
+    nodes_after: int
+    notes: tuple[str, ...] = ()
+    reference: StoredFile | None = None
+    unbuildable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TensorRange:
+    """What calibration saw of one tensor and what it kept.
+
+    Attributes:
+        amax: Largest |x| kept, in the tensor's unit; the INT8 scale is amax / 127.
+        seen_min: Smallest value seen.
+        seen_max: Largest value seen.
+        clipped: Share of the values seen whose magnitude is above ``amax`` (0 to 1).
+    """
+
+    amax: float
+    seen_min: float
+    seen_max: float
+    clipped: float
+
+
+@dataclass(frozen=True)
+class CalibrationTable:
+    """Activation ranges of one graph, measured on one data set by one method.
+
+    Attributes:
+        graph: Digest of the ONNX model the ranges belong to.
+        method: Name of the method that chose ``amax``.
+        data: Digest of the samples.
+        samples: How many samples were run.
+        row_digests: Digest of each row of the samples, so that verification can refuse to reuse one.
+        synthetic: True when the samples were random numbers.
+        ranges: Tensor name to its range.
+    """
+
+    graph: str
+    method: str
+    data: str
+    samples: int
+    row_digests: tuple[str, ...]
+    synthetic: bool
+    ranges: Mapping[str, TensorRange]
+
+
+@dataclass(frozen=True)
+class TypedOnnx:
+    """A strongly typed ONNX: precision lives in its Q/DQ and Cast nodes.
+
+    Attributes:
+        model: The ONNX file that goes into TensorRT.
+        inputs: Its inputs.
+        outputs: Its outputs.
+        precision: What the spec asked for.
+        assignment: Node name to what it computes in, for each node that carries matrix work (Conv, MatMul, Gemm, ...).
+        macs: Node name to multiply-accumulates at the first profile's opt shape; nodes of unknown shape are missing.
+        kept: Node name to the reason it stayed in a higher precision than asked for.
+        notes: What a reader should know, such as constants clamped to the FP16 range.
+    """
+
+    model: StoredFile
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    precision: Precision
+    assignment: Mapping[str, NodePrecision]
+    macs: Mapping[str, int]
+    kept: Mapping[str, str]
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,75 @@
+"""Tensors, profiles, targets and precisions: the nouns that every stage shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
+"""The precisions a spec may ask for."""
+
+NodePrecision = Literal["fp32", "fp16", "bf16", "int8"]
+"""What one node computes in. TF32 is FP32 storage with a builder flag, so a graph does not show it."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A graph input or output.
+
+    Attributes:
+        name: Tensor name.
+        dtype: NumPy's name of the element type, for example ``float32``.
+        shape: One entry an axis: a size, or the name of a dynamic axis.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class AxisRange:
+    """Sizes that one axis may take in an engine: smallest, the one to tune for, largest."""
+
+    min: int
+    opt: int
+    max: int
+
+
+@dataclass(frozen=True)
+class OptimizationProfile:
+    """One TensorRT optimisation profile, written once by axis name.
+
+    Attributes:
+        axes: Axis name to its sizes.
+    """
+
+    axes: Mapping[str, AxisRange]
+
+    def shape(self, tensor: TensorSpec, which: Literal["min", "opt", "max"]) -> tuple[int, ...]:
+        """The tensor's shape with every named axis at its ``min``, ``opt`` or ``max`` size."""
+        return tuple(d if isinstance(d, int) else int(getattr(self.axes[d], which)) for d in tensor.shape)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device to build for.
+
+    Attributes:
+        name: As the user named it, for example ``rtx4090``.
+        backend: The TensorRT flavour that builds for it.
+        compute_capability: ``major.minor``, for example ``8.9``.
+        gpu: The device's product name; empty where only the capability is known.
+    """
+
+    name: str
+    backend: str
+    compute_capability: str
+    gpu: str = ""
+
+    @property
+    def sm(self) -> int:
+        """Compute capability as one number: 8.9 is 89."""
+        major, minor = self.compute_capability.split(".")
+        return int(major) * 10 + int(minor)

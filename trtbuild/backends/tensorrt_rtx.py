@@ -1,0 +1,42 @@
+"""TensorRT for RTX: builds plans for GeForce and workstation GPUs ahead of time, without a GPU.
+
+Seen with 1.7.1: SM75, SM80, SM86, SM89, SM120, SM121. Builds are bit-identical; the timing cache does nothing, and the
+optimisation level is accepted and changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trtbuild.artifacts import Target
+from trtbuild.errors import BuildError
+
+PACKAGE = "tensorrt_rtx"
+DISTRIBUTIONS = ("tensorrt-rtx", "tensorrt-rtx-cu13-libs", "tensorrt-rtx-cu13-bindings")
+EXTRA = "rtx"
+ENVIRONMENT = {"POLYGRAPHY_USE_TENSORRT_RTX": "1"}
+NEEDS_GPU_TO_BUILD = False
+CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
+MAGIC = (b"vtrt",)
+HEADER_TARGETS = {1: "7.5", 2: "8.0", 4: "8.6", 8: "8.9", 16: "12.0", 32: "12.1"}
+LOADED_BY_TRITON = False
+IGNORES = {"optimization_level": "TensorRT-RTX accepts an optimisation level and builds the same plan"}
+
+
+def aim(trt: Any, config: Any, target: Target) -> None:
+    """Builds for the target's compute capability and no other.
+
+    Raises:
+        BuildError: This TensorRT-RTX does not know the capability.
+    """
+    capability = getattr(trt.ComputeCapability, f"SM{target.sm}", None)
+    if capability is None:
+        known = [n for n in trt.ComputeCapability.__members__ if n.startswith("SM")]
+        raise BuildError(
+            f"this TensorRT-RTX does not build for SM{target.sm}",
+            place=f"target {target.name}",
+            hint=f"it has {', '.join(known)}",
+        )
+    config.num_compute_capabilities = 1
+    if not config.set_compute_capability(capability, 0):
+        raise BuildError(f"TensorRT-RTX refused SM{target.sm}", place=f"target {target.name}")

@@ -1,0 +1,47 @@
+"""``trtbuild quantize``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trtbuild.cli._options import axes_option, common, finish, in_folder, move_model, profiles_from
+
+if TYPE_CHECKING:
+    from trtbuild.console import Console
+
+
+@click.command("quantize", short_help="Write precision into an ONNX file: Q/DQ and Cast nodes.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--precision", type=click.Choice(["fp32", "tf32", "fp16", "bf16", "int8"]), default="int8", show_default=True
+)
+@click.option("--table", "table_file", type=click.Path(path_type=Path), help="Calibration table; int8 needs it.")
+@axes_option
+@common
+def command(
+    model: Path, output: Path, precision: str, table_file: Path | None, axes: tuple[str, ...], console: Console
+) -> None:
+    """Write precision into an ONNX file: Q/DQ and Cast nodes.
+
+    Precision lives in the graph: TensorRT 11 and TensorRT-RTX have no flags for it, and 10 takes it as well.
+    """
+    from trtbuild.artifacts import CalibrationTable, to_json
+    from trtbuild.cli._artifacts import read_artifact
+    from trtbuild.console import Stopwatch
+    from trtbuild.precision import assign_precision
+    from trtbuild.reporting import said
+
+    watch = Stopwatch()
+    console.started("quantize")
+    table = read_artifact(CalibrationTable, table_file, "a calibration table") if table_file else None
+
+    def make(folder: Path) -> object:
+        done = assign_precision(model, folder, precision=precision, table=table, profiles=profiles_from(axes))  # type: ignore[arg-type]
+        return move_model(done, output)
+
+    done = in_folder(output, make)
+    finish(console, "quantize", watch.seconds, said.assign_precision(done), to_json(done))

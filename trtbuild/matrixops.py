@@ -1,0 +1,149 @@
+"""The nodes that carry a model's matrix work: which they are, where their weights lie, how much they multiply.
+
+Calibration exposes their inputs, precision is settled for them, and an engine's precision share is weighted by them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from trtbuild import onnxfile
+from trtbuild.artifacts import NodePrecision
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+MATRIX_OPS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+
+
+@dataclass(frozen=True)
+class MatrixNode:
+    """One of them.
+
+    Attributes:
+        name: Node name.
+        op: Operator type.
+        activations: Names of the inputs that are computed at run time.
+        weight: Name of the constant weight; None for activation x activation.
+        channel_axis: Axis of the weight that output channels lie along.
+    """
+
+    name: str
+    op: str
+    activations: tuple[str, ...]
+    weight: str | None
+    channel_axis: int | None
+
+
+def matrix_nodes(model: ModelProto) -> list[MatrixNode]:
+    """The matrix nodes of the main graph, in order."""
+    weights = {t.name: tuple(t.dims) for t in model.graph.initializer}
+    dequantised = _dequantised_weights(model, weights)
+    weights |= dequantised
+    found = []
+    for node in model.graph.node:
+        if node.op_type in MATRIX_OPS and node.domain in ("", "ai.onnx"):
+            operands = list(node.input[:2])
+            constant = operands[1] if operands[1] in weights else None
+            activations = tuple(t for t in operands if t not in weights)
+            axis = _channel_axis(node, weights[constant]) if constant else None
+            found.append(MatrixNode(node.name, node.op_type, activations, constant, axis))
+    return found
+
+
+def _dequantised_weights(model: ModelProto, weights: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """Weights that reach their node through a DequantizeLinear (or a Q/DQ pair), by the tensor the node reads."""
+    found: dict[str, tuple[int, ...]] = {}
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            source = node.input[0]
+            if source in weights or source in found:
+                found[node.output[0]] = tuple(weights[source] if source in weights else found[source])
+    return found
+
+
+def _channel_axis(node: NodeProto, shape: Sequence[int]) -> int:
+    if node.op_type == "Conv":
+        return 0
+    if node.op_type == "ConvTranspose":
+        return 1
+    if node.op_type == "Gemm":
+        return 0 if any(a.name == "transB" and a.i for a in node.attribute) else 1
+    return len(shape) - 1
+
+
+def node_precisions(model: ModelProto) -> dict[str, NodePrecision]:
+    """What each matrix node of a typed graph computes in, read from the graph itself.
+
+    A node behind a DequantizeLinear computes in INT8; any other in the element type of its first input, and in FP32
+    where ONNX cannot infer that. Products of integers are left out.
+    """
+    from onnx import TensorProto
+
+    words: dict[int, NodePrecision] = {
+        TensorProto.FLOAT16: "fp16",
+        TensorProto.BFLOAT16: "bf16",
+        TensorProto.FLOAT: "fp32",
+        TensorProto.DOUBLE: "fp32",
+        TensorProto.UNDEFINED: "fp32",
+    }
+    types = onnxfile.element_types(model)
+    dequantised = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    found: dict[str, NodePrecision] = {}
+    for node in model.graph.node:
+        if node.op_type in MATRIX_OPS and node.domain in ("", "ai.onnx"):
+            kind = types.get(node.input[0], TensorProto.UNDEFINED)
+            if node.input[0] in dequantised:
+                found[node.name] = "int8"
+            elif kind in words:
+                found[node.name] = words[kind]
+    return found
+
+
+def multiply_accumulates(model: ModelProto, sizes: Mapping[str, int]) -> dict[str, int]:
+    """Multiply-accumulates of each matrix node at one set of axis sizes.
+
+    Args:
+        model: The model, with its weights.
+        sizes: Size of each named axis.
+
+    Returns:
+        Node name to its count; nodes whose shapes ONNX cannot infer are missing.
+    """
+    shapes = _shapes_at(model, sizes)
+    found = {}
+    for node in model.graph.node:
+        if node.op_type not in MATRIX_OPS:
+            continue
+        a, b, out = (shapes.get(name) for name in (node.input[0], node.input[1], node.output[0]))
+        if a is None or b is None or out is None:
+            continue
+        if node.op_type == "Conv":
+            found[node.name] = math.prod(out) * math.prod(b[1:])
+        elif node.op_type == "ConvTranspose":
+            found[node.name] = math.prod(a) * math.prod(b[1:])
+        else:
+            flipped = any(t.name == "transA" and t.i for t in node.attribute)
+            found[node.name] = math.prod(out) * (a[0] if flipped else a[-1])
+    return found
+
+
+def _shapes_at(model: ModelProto, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    """Every shape that ONNX can infer once the named axes have sizes."""
+    light = onnxfile.without_weights(model)
+    for value in light.graph.input:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param in sizes:
+                dim.dim_value = sizes[dim.dim_param]
+    del light.graph.value_info[:]
+    for output in light.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    known = {t.name: tuple(t.dims) for t in model.graph.initializer}
+    for value in onnxfile.inferred(light):
+        dims = value.type.tensor_type.shape.dim
+        if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in dims):
+            known[value.name] = tuple(d.dim_value for d in dims)
+    return known

@@ -1,0 +1,93 @@
+"""Runs ONNX models in ONNX Runtime, optimisation off: what runs is the graph as it is written."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtbuild.errors import InvalidOnnxError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from onnx import ModelProto
+
+ORT_PACKAGES = ("onnxruntime", "onnx", "numpy")
+"""Packages whose versions belong in the key of a stage that runs ONNX."""
+
+
+def session(model: Path | ModelProto, *, optimise: bool = False, folder: Path | None = None) -> Any:
+    """An ``onnxruntime.InferenceSession``.
+
+    Args:
+        model: A file, or a model in memory; one above protobuf's limit goes through a temporary file.
+        optimise: Whether ONNX Runtime may rewrite the graph; only for measuring speed.
+        folder: Where weights lie that a model in memory leaves on disk.
+
+    Raises:
+        InvalidOnnxError: ONNX Runtime cannot load it.
+    """
+    import onnxruntime as ort
+
+    ort.set_default_logger_severity(4)
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    level = ort.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    source = str(model) if isinstance(model, os.PathLike) else _serialised(model)
+    try:
+        return ort.InferenceSession(source, options, providers=providers())
+    except Exception as error:
+        place = source if isinstance(source, str) else "model in memory"
+        first = str(error).strip().split("\n", 1)[0]
+        raise InvalidOnnxError(
+            f"ONNX Runtime cannot load it: {first}", place=place, hint="check it with onnx.checker, or export it again"
+        ) from error
+
+
+def _serialised(model: ModelProto) -> bytes | str:
+    """Bytes for ONNX Runtime; the name of a temporary file for a model that bytes cannot hold."""
+    from trtbuild import onnxfile
+
+    if onnxfile.weight_bytes(model) <= onnxfile.EXTERNAL_DATA_ABOVE:
+        return bytes(model.SerializeToString())
+    folder = tempfile.mkdtemp(prefix="trtbuild-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return str(onnxfile.save(model, Path(folder) / "model.onnx").path)
+
+
+def providers() -> list[str]:
+    """The execution providers to use: CUDA where this build of ONNX Runtime has it, the CPU after it."""
+    import onnxruntime as ort
+
+    return [p for p in ("CUDAExecutionProvider", "CPUExecutionProvider") if p in ort.get_available_providers()]
+
+
+def run(
+    session: Any, feed: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None
+) -> dict[str, NDArray[Any]]:
+    """Runs one feed.
+
+    Returns:
+        Output name to array.
+
+    Raises:
+        InvalidOnnxError: A node fails at these shapes or values.
+    """
+    names = list(outputs) if outputs is not None else [o.name for o in session.get_outputs()]
+    known = {i.name for i in session.get_inputs()}
+    try:
+        values = session.run(names, {k: v for k, v in feed.items() if k in known})
+    except Exception as error:
+        shapes = ", ".join(f"{k}:{list(v.shape)}" for k, v in feed.items())
+        first = str(error).strip().split("\n", 1)[0]
+        raise InvalidOnnxError(
+            f"ONNX Runtime fails at {shapes}: {first}", place="model", hint="is the shape one the model can take?"
+        ) from error
+    return dict(zip(names, values, strict=True))

@@ -1,0 +1,53 @@
+"""What can be known to fail is known before the first stage: names, files, packages, devices."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from trtbuild import calibration, engine, rewriter, triton
+from trtbuild.artifacts import Target
+from trtbuild.errors import missing_package
+from trtbuild.feeds import RANDOM
+from trtbuild.sources import load_callable
+from trtbuild.spec import Spec, check_target
+from trtbuild.store import check_writable
+from trtbuild.verification import Rule, TaskMetric
+
+
+def preflight(spec: Spec, targets: Sequence[Target], output: Path) -> None:
+    """Raises what a later stage would.
+
+    Args:
+        spec: The spec.
+        targets: Its targets.
+        output: Where the results will be written.
+
+    Raises:
+        UsageError: A rule, a method, a reader, a metric or a release that is not there; an output that cannot be
+            written.
+        MissingDependencyError: A package or a GPU that a target needs.
+    """
+    check_writable(output)
+    for target in targets:
+        check_target(target, spec.precision)
+        engine.hold_available(target)
+    own = [rule.name for file in spec.rewrite.rules for rule in rewriter.rules_from(spec.folder / file)]
+    rewriter.rule_names(skip=spec.rewrite.skip, added=own)
+    triton.release(spec.triton.release)
+    if importlib.util.find_spec("tritonclient") is None:
+        raise missing_package("tritonclient[grpc]", "triton", needed_for="writing config.pbtxt")
+    if spec.precision == "int8" and spec.calibration is not None:
+        calibration.METHODS.load(spec.calibration.method)
+        _hold_reader(spec.calibration.reader, spec.folder)
+    if spec.accuracy is not None:
+        _hold_reader(spec.accuracy.data, spec.folder)
+        rule = Rule(spec.accuracy.metric, spec.accuracy.min, spec.accuracy.max_drop)
+        if rule.is_task:
+            TaskMetric(rule, spec.folder)
+
+
+def _hold_reader(reader: str, folder: Path) -> None:
+    if reader != RANDOM:
+        load_callable(reader, folder)

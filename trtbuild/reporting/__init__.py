@@ -1,0 +1,24 @@
+"""The report stage: one JSON document, and everything a person reads made from it and from nothing else."""
+
+from __future__ import annotations
+
+from trtbuild.reporting import said
+from trtbuild.reporting.delivery import MANIFEST, REPORT, files_of, inputs_read, warnings_of
+from trtbuild.reporting.document import as_text, files_of_manifest, manifest_document, report_document
+from trtbuild.reporting.log import render_log
+from trtbuild.reporting.markdown import render_report
+
+__all__ = [
+    "MANIFEST",
+    "REPORT",
+    "as_text",
+    "files_of",
+    "files_of_manifest",
+    "inputs_read",
+    "manifest_document",
+    "render_log",
+    "render_report",
+    "report_document",
+    "said",
+    "warnings_of",
+]

@@ -1,0 +1,151 @@
+"""The report's and the manifest's content as JSON values: the only source of every rendering."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trtbuild import __version__
+from trtbuild.artifacts import Build, EnginePlan, StoredFile, Verification, to_json
+
+SCHEMA = 1
+
+
+def as_text(document: Any) -> str:
+    """A document as the text of a JSON file, in its own order: a report rendered from it reads as the first one."""
+    return json.dumps(document, indent=2) + "\n"
+
+
+def report_document(done: Build) -> dict[str, Any]:
+    """What was asked, what was done, what came of it."""
+    return {
+        "schema": SCHEMA,
+        "trtbuild": __version__,
+        "model": done.name,
+        "source": done.source,
+        "passed": done.passed,
+        "asked": {
+            "precision": done.precision,
+            "targets": [to_json(p.target) for p in done.plans],
+            "profiles": [_profile(p) for p in (done.plans[0].profiles if done.plans else ())],
+            "calibration": None
+            if done.table is None
+            else {"reader": done.calibration_reader, "method": done.table.method, "samples": done.table.samples,
+                  "synthetic": done.table.synthetic},
+        },
+        "warnings": list(done.warnings),
+        "export": {
+            "exporter": done.exported.exporter,
+            "opset": done.exported.opset,
+            "notes": list(done.exported.notes),
+            "parity": [to_json(row) for row in done.exported.parity],
+        },
+        "rewrite": {
+            "nodes_before": done.rewritten.nodes_before,
+            "nodes_after": done.rewritten.nodes_after,
+            "notes": list(done.rewritten.notes),
+            "edits": dict(Counter(e.rule for e in done.rewritten.applied)),
+            "applied": [to_json(e) for e in done.rewritten.applied if e.rule != "constant_nodes"],
+            "declined": [to_json(d) for d in done.rewritten.declined],
+        },
+        "precision": {
+            "nodes": dict(Counter(done.typed.assignment.values())),
+            "kept": dict(Counter(done.typed.kept.values())),
+            "notes": list(done.typed.notes),
+        },
+        "sizes": {
+            "fp32 onnx": done.exported.model.total_size,
+            f"{done.precision} onnx": done.typed.model.total_size,
+            **{f"plan {p.target.name}": p.plan.size for p in done.plans},
+        },
+        "plans": [_plan(p) for p in done.plans],
+        "verifications": [_verification(v) for v in done.verifications],
+        "benchmark": to_json(done.benchmark) if done.benchmark else None,
+        "packages": [
+            {"name": m.name, "files": sorted(m.files), "serving": m.serving} for m in done.packaged
+        ],
+        "stages": [{"stage": r.stage, "hit": r.hit, "seconds": round(r.seconds, 3), "key": r.key} for r in done.stages],
+        "versions": dict(done.versions),
+    }  # fmt: skip
+
+
+def _profile(profile: Any) -> dict[str, list[int]]:
+    return {axis: [r.min, r.opt, r.max] for axis, r in profile.axes.items()}
+
+
+def _plan(plan: EnginePlan) -> dict[str, Any]:
+    return {
+        "target": plan.target.name,
+        "gpu": plan.target.gpu,
+        "compute_capability": plan.target.compute_capability,
+        "backend": plan.target.backend,
+        "backend_version": plan.backend_version,
+        "sha256": plan.plan.sha256,
+        "size": plan.plan.size,
+        "kernels": len(plan.layers),
+        "work": dict(plan.work.shares),
+        "not_honoured": {n: list(pair) for n, pair in plan.work.not_honoured.items()},
+        "layers": [to_json(layer) for layer in plan.layers],
+        "inputs": [to_json(t) for t in plan.inputs],
+        "outputs": [to_json(t) for t in plan.outputs],
+    }
+
+
+def _verification(proof: Verification) -> dict[str, Any]:
+    document: dict[str, Any] = to_json(proof)
+    document["passed"] = proof.passed
+    return document
+
+
+def manifest_document(done: Build, files: Mapping[Path, StoredFile | str]) -> dict[str, Any]:
+    """SHA-256 of every input and output, versions, targets, profiles; nothing that changes from run to run.
+
+    The report and the log hold times, so their digests are left out.
+    """
+    lasting = {n: f for n, f in files.items() if n.name not in ("report.json", "report.md", "build.log")}
+    return {
+        "schema": SCHEMA,
+        "trtbuild": __version__,
+        "model": done.name,
+        "precision": done.precision,
+        "passed": done.passed,
+        "verified": [
+            {"subject": v.subject, "sha256": v.subject_digest, "passed": v.passed, "data": v.data,
+             "synthetic": v.synthetic}
+            for v in done.verifications
+        ],
+        "inputs": {
+            **done.inputs,
+            "fp32 onnx": done.exported.model.digest,
+        },
+        "outputs": {
+            name.as_posix(): _digest(file) for name, file in lasting.items()
+        },
+        "targets": [to_json(p.target) for p in done.plans],
+        "profiles": [_profile(p) for p in (done.plans[0].profiles if done.plans else ())],
+        "plans": {p.plan.sha256: {"target": p.target.name, "backend_version": p.backend_version, "onnx": p.onnx}
+                  for p in done.plans},
+        "serving": {m.name: m.serving for m in done.packaged},
+        "warnings": list(done.warnings),
+        "versions": dict(done.versions),
+    }  # fmt: skip
+
+
+def files_of_manifest(manifest: Path) -> list[Path]:
+    """What an earlier manifest says lies beside it; nothing that points elsewhere, nothing when it cannot be read."""
+    try:
+        names = json.loads(manifest.read_text(encoding="utf-8"))["outputs"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [Path(n) for n in names if not Path(n).is_absolute() and ".." not in Path(n).parts]
+
+
+def _digest(file: StoredFile | str) -> dict[str, Any]:
+    if isinstance(file, StoredFile):
+        return {"sha256": file.sha256, "size": file.size}
+    data = file.encode()
+    return {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}

@@ -1,0 +1,218 @@
+"""The report as Markdown, verdict first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from trtbuild.console import human_size
+from trtbuild.reporting.said import shares
+
+
+def render_report(document: Mapping[str, Any]) -> str:
+    """Markdown from a report document.
+
+    Args:
+        document: What ``report_document`` returned, or a ``report.json`` read back.
+    """
+    parts = [
+        _verdict(document),
+        _warnings(document),
+        _asked(document),
+        _accuracy(document),
+        _plans(document),
+        _sizes(document),
+        _graph(document),
+        _bench(document),
+        _serving(document),
+        _stages(document),
+        _versions(document),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+    lines += ["| " + " | ".join(str(c).replace("|", "\\|") for c in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def _verdict(d: Mapping[str, Any]) -> str:
+    verdict = "passed" if d["passed"] else "did NOT pass"
+    targets = ", ".join(t["name"] for t in d["asked"]["targets"])
+    ran = {v["subject"] for v in d["verifications"]}
+    where = "on a GPU" if ran == {"engine"} else "not on a GPU (the compiled ONNX ran instead of the plan)"
+    return f"# {d['model']}: {d['asked']['precision']} for {targets}\n\n**Verification {verdict}**, {where}."
+
+
+def _warnings(d: Mapping[str, Any]) -> str:
+    if not d["warnings"]:
+        return ""
+    return "## Before you serve this\n\n" + "\n".join(f"- {w}" for w in d["warnings"])
+
+
+def _asked(d: Mapping[str, Any]) -> str:
+    asked = d["asked"]
+    rows = [
+        ("source", f"`{d['source']}`"),
+        ("precision", asked["precision"]),
+        ("targets", ", ".join(f"{t['name']} ({t['compute_capability']}, {t['backend']})" for t in asked["targets"])),
+    ]
+    for number, profile in enumerate(asked["profiles"]):
+        rows.append(
+            (f"profile {number}", ", ".join(f"{a} {low}..{opt}..{high}" for a, (low, opt, high) in profile.items()))
+        )
+    if asked["calibration"]:
+        c = asked["calibration"]
+        random = " (**random data**)" if c["synthetic"] else ""
+        rows.append(("calibration", f"{c['method']}, {c['samples']} samples from `{c['reader']}`{random}"))
+    return "## What was asked\n\n" + _table(("key", "value"), rows)
+
+
+def _accuracy(d: Mapping[str, Any]) -> str:
+    parts = ["## Accuracy against FP32"]
+    for proof in d["verifications"]:
+        verdict = "passed" if proof["passed"] else "NOT PASSED"
+        random = "random" if proof["synthetic"] else "held-out"
+        parts.append(f"Subject: **{proof['subject']}**, {proof['samples']} {random} samples: {verdict}.")
+        if proof["task"]:
+            t = proof["task"]
+            drop = t["reference"] - t["subject"]
+            parts.append(
+                _table(("metric", "FP32", d["asked"]["precision"], "drop"),
+                       [(t["metric"], f"{t['reference']:.4f}", f"{t['subject']:.4f}", f"{drop:+.4f}")])
+            )  # fmt: skip
+        rows = [
+            (g["rule"], f"{g['value']:.6g}", "pass" if g["passed"] else "**FAIL**", g["source"]) for g in proof["gates"]
+        ]
+        parts.append(_table(("rule", "measured", "verdict", "from"), rows))
+        parts.append(
+            _table(
+                (
+                    "output",
+                    "cosine",
+                    "smallest",
+                    "SQNR dB",
+                    "largest error",
+                    "mean error",
+                    "FP32 range",
+                    "range",
+                    "worst element",
+                ),
+                [_output_row(o) for o in proof["outputs"]],
+            )
+        )
+        parts += [f"_{note}._" for note in proof["notes"]]
+    return "\n\n".join(parts)
+
+
+def _output_row(o: Mapping[str, Any]) -> list[str]:
+    sqnr = "exact" if o["sqnr_db"] is None else f"{o['sqnr_db']:.1f}"
+    worst = o["worst"]
+    where = (
+        "none"
+        if worst is None
+        else (f"sample {worst['sample']} {worst['index']}: {worst['reference']:.4g} became {worst['subject']:.4g}")
+    )
+    return [
+        f"`{o['output']}`", f"{o['cosine']:.6f}", f"{o['cosine_min']:.6f}", sqnr, f"{o['max_abs']:.4g}",
+        f"{o['mean_abs']:.4g}", _range(o["reference_range"]), _range(o["subject_range"]), where,
+    ]  # fmt: skip
+
+
+def _range(pair: Sequence[float]) -> str:
+    return f"{pair[0]:.4g} .. {pair[1]:.4g}"
+
+
+def _plans(d: Mapping[str, Any]) -> str:
+    rows = [
+        (p["target"], p["compute_capability"], f"{p['backend']} {p['backend_version']}", human_size(p["size"]),
+         p["kernels"], shares(p["work"]), f"`{p['sha256'][:16]}`")
+        for p in d["plans"]
+    ]  # fmt: skip
+    head = ("target", "SM", "built by", "size", "kernels", "matrix work", "SHA-256")
+    lines = ["## Engines", _table(head, rows)]
+    lines.append("Matrix work is the share of multiply-accumulates by the precision of the kernel that does them, read "
+                 "back from the built engine.")  # fmt: skip
+    for plan in d["plans"]:
+        if plan["not_honoured"]:
+            missed = [(f"`{n}`", asked, got) for n, (asked, got) in plan["not_honoured"].items()]
+            lines.append(f"Not as asked on {plan['target']}:\n\n" + _table(("node", "asked", "got"), missed))
+    return "\n\n".join(lines)
+
+
+def _sizes(d: Mapping[str, Any]) -> str:
+    before = d["sizes"]["fp32 onnx"]
+    rows = [(name, human_size(size), f"{size / before:.2f}") for name, size in d["sizes"].items()]
+    return "## Sizes\n\n" + _table(("file", "size", "of FP32"), rows)
+
+
+def _graph(d: Mapping[str, Any]) -> str:
+    export, rewrite, precision = d["export"], d["rewrite"], d["precision"]
+    lines = ["## What was done to the graph", f"Exported by {export['exporter']}, opset {export['opset']}."]
+    lines += [f"- {note}" for note in export["notes"]]
+    if export["parity"]:
+        rows = [
+            (
+                ", ".join(f"{n}:{'x'.join(map(str, s))}" for n, s in r["shapes"].items()),
+                f"{r['max_abs']:.2e}",
+                f"{r['max_rel']:.1e}",
+            )
+            for r in export["parity"]
+        ]
+        lines.append(_table(("torch against ONNX at", "largest difference", "of the output"), rows))
+    edits = ", ".join(f"{rule} x{n}" for rule, n in rewrite["edits"].items()) or "no rule applied"
+    lines.append(f"Rewritten from {rewrite['nodes_before']} to {rewrite['nodes_after']} nodes: {edits}.")
+    lines += [f"- {note}" for note in rewrite["notes"]]
+    if rewrite["applied"]:
+        shown = rewrite["applied"][:40]
+        lines.append(_table(("rule", "node", "change"), [(e["rule"], f"`{e['node']}`", e["change"]) for e in shown]))
+    if rewrite["declined"]:
+        shown = rewrite["declined"][:40]
+        lines.append(_table(("declined", "node", "why"), [(e["rule"], f"`{e['node']}`", e["reason"]) for e in shown]))
+    nodes = ", ".join(f"{n} {p}" for p, n in precision["nodes"].items()) or "none"
+    lines.append(f"Matrix nodes by precision in the graph: {nodes}.")
+    lines += [f"- {n} in float: {reason}" for reason, n in precision["kept"].items()]
+    lines += [f"- {note}" for note in precision["notes"]]
+    return "\n\n".join(lines)
+
+
+def _bench(d: Mapping[str, Any]) -> str:
+    measured = d["benchmark"]
+    if not measured:
+        return "## Speed\n\nNot run on a GPU: this machine has none of the targets' compute capability."
+    rows = [
+        (t["subject"], ", ".join(f"{n}:{'x'.join(map(str, s))}" for n, s in t["shapes"].items()),
+         *(f"{t['latency'][which]:.3f}" for which in ("p50", "p95", "p99")), f"{t['throughput']:.0f}")
+        for t in measured["timings"]
+    ]  # fmt: skip
+    return "## Speed\n\n" + _table(("subject", "shapes", "p50 ms", "p95 ms", "p99 ms", "rows/s"), rows)
+
+
+def _serving(d: Mapping[str, Any]) -> str:
+    if not d["packages"]:
+        return "## Triton\n\nNothing was packaged: a gate did not pass." if not d["passed"] else ""
+    lines = ["## Triton"]
+    for model in d["packages"]:
+        reason = model["serving"]
+        state = "The named release loads it." if reason == "triton" else reason[:1].upper() + reason[1:] + "."
+        lines.append(
+            f"`model_repository/{model['name']}`: " + ", ".join(f"`{f}`" for f in model["files"]) + f". {state}"
+        )
+    return "\n\n".join(lines)
+
+
+def _stages(d: Mapping[str, Any]) -> str:
+    rows = [
+        (s["stage"], f"{s['seconds']:.2f}", "from the store" if s["hit"] else "made", f"`{s['key'][:12]}`")
+        for s in d["stages"]
+    ]
+    total = sum(s["seconds"] for s in d["stages"])
+    return "## Time\n\n" + _table(("stage", "s", "result", "key"), [*rows, ("total", f"{total:.2f}", "", "")])
+
+
+def _versions(d: Mapping[str, Any]) -> str:
+    rows = [(name, version) for name, version in sorted(d["versions"].items())]
+    return "## Versions\n\n" + _table(
+        ("package", "version"), [("trtbuild", d["trtbuild"]), *(r for r in rows if r[0] != "trtbuild")]
+    )

@@ -1,0 +1,106 @@
+"""What each stage did, in lines for the console and the log; the first one is the headline."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from trtbuild.artifacts import (
+    Benchmark,
+    CalibrationTable,
+    EnginePlan,
+    ExportedOnnx,
+    RewrittenOnnx,
+    TritonModel,
+    TypedOnnx,
+    Verification,
+)
+from trtbuild.console import human_size
+
+
+def export(done: ExportedOnnx) -> list[str]:
+    """Exporter, opset, size; parity at each shape."""
+    worst = max((row.max_rel for row in done.parity), default=None)
+    head = f"{done.exporter}, opset {done.opset}, {human_size(done.model.total_size)}"
+    if worst is not None:
+        head += f"; within {worst:.1e} of torch at {len(done.parity)} shapes"
+    rows = [
+        f"{_shapes(r.shapes)}: largest difference {r.max_abs:.2e} ({r.max_rel:.1e} of the output)" for r in done.parity
+    ]
+    return [head, *done.notes, *rows]
+
+
+def rewrite(done: RewrittenOnnx) -> list[str]:
+    """Node counts, and each edit."""
+    counts = Counter(e.rule for e in done.applied)
+    by_rule = ", ".join(f"{rule} x{n}" for rule, n in counts.most_common()) or "nothing to change"
+    edits = [f"{e.rule} at {e.node}: {e.change}" for e in done.applied if e.rule != "constant_nodes"]
+    declined = [f"{d.rule} declined at {d.node}: {d.reason}" for d in done.declined]
+    stuck = [f"TensorRT will not build {each}" for each in done.unbuildable]
+    return [f"{done.nodes_before} -> {done.nodes_after} nodes; {by_rule}", *stuck, *done.notes, *edits, *declined]
+
+
+def calibrate(done: CalibrationTable) -> list[str]:
+    """Method, samples, and each range."""
+    ranges = [
+        f"{name}: keeps {r.amax:.5g} of [{r.seen_min:.5g}, {r.seen_max:.5g}], clips {r.clipped:.3%}"
+        for name, r in done.ranges.items()
+    ]
+    random = " of RANDOM data" if done.synthetic else ""
+    return [f"{done.method}, {done.samples} samples{random}, {len(done.ranges)} tensors", *ranges]
+
+
+def assign_precision(done: TypedOnnx) -> list[str]:
+    """Nodes by precision, the size, and what stayed higher."""
+    counts = Counter(done.assignment.values())
+    by = ", ".join(f"{n} {p}" for p, n in counts.most_common()) or "no matrix nodes"
+    kept = [f"{node} stays in float: {reason}" for node, reason in done.kept.items()]
+    return [f"matrix nodes: {by}; {human_size(done.model.total_size)}", *done.notes, *kept]
+
+
+def compile(done: EnginePlan) -> list[str]:  # noqa: A001
+    """Size, kernels, shares of the matrix work."""
+    head = f"{human_size(done.plan.size)}, {len(done.layers)} kernels; matrix work {shares(done.work.shares)}"
+    return [head, f"{done.target.backend} {done.backend_version} for {done.target.compute_capability}", *done.warnings]
+
+
+def verify(done: Verification) -> list[str]:
+    """Verdict, what was run, each gate and each output."""
+    gates = [f"{'pass' if g.passed else 'FAIL'}  {g.rule}: {g.value:.6g} ({g.source})" for g in done.gates]
+    outputs = [
+        f"{o.output}: cosine {o.cosine:.6f} (smallest {o.cosine_min:.6f}), SQNR "
+        f"{'exact' if o.sqnr_db is None else f'{o.sqnr_db:.1f} dB'}, largest error {o.max_abs:.4g}"
+        for o in done.outputs
+    ]
+    task = []
+    if done.task:
+        task = [f"{done.task.metric}: fp32 {done.task.reference:.4f}, {done.subject} {done.task.subject:.4f}"]
+    verdict = "passed" if done.passed else "NOT PASSED"
+    main = (task or outputs or [""])[0]
+    return [f"{verdict} on {done.samples} samples ({done.subject}); {main}", *gates, *outputs, *done.notes]
+
+
+def bench(done: Benchmark) -> list[str]:
+    """Each timing."""
+    rows = [
+        f"{t.subject} at {_shapes(t.shapes)}: p50 {t.latency.p50:.3f} ms, p99 {t.latency.p99:.3f} ms, "
+        f"{t.throughput:.0f} rows/s"
+        for t in done.timings
+    ]
+    return [f"{len(rows)} subjects side by side" + (f" on {done.gpu}" if done.gpu else ""), *rows, *done.notes]
+
+
+def package(done: TritonModel) -> list[str]:
+    """Files of the folder, and what to know before serving."""
+    plans = [f"{name} {human_size(file.size)}" for name, file in done.files.items()]
+    return [f"Triton model {done.name}: {len(done.plans)} plan(s)", *plans, *done.notes]
+
+
+def shares(work: Mapping[str, float]) -> str:
+    """``int8 75 %, fp32 25 %``: the largest first, also where the store has sorted them by name."""
+    largest_first = sorted(work.items(), key=lambda item: -item[1])
+    return ", ".join(f"{p} {share:.0%}".replace("%", " %") for p, share in largest_first) or "none"
+
+
+def _shapes(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name}:{'x'.join(map(str, dims))}" for name, dims in shapes.items())

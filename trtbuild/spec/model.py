@@ -1,0 +1,201 @@
+"""What a user asks for, as pydantic models. Their JSON Schema is what ``trtbuild schema`` prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+
+from trtbuild.artifacts import AxisRange, OptimizationProfile, Precision, TensorSpec
+from trtbuild.spec.profiles import Profile
+from trtbuild.spec.targets import TargetSpec
+
+DTypeName = Literal[
+    "float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool"
+]  # what a graph input may be; bfloat16 inputs have no NumPy type to feed them with
+
+
+def _quoted(value: Any) -> Any:
+    if isinstance(value, float):
+        raise ValueError(f'{value} was read as a number; write it in quotes, such as "{value:.2f}"')  # noqa: TRY004
+    return value
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class InputSpec(_Strict):
+    """One input of the model."""
+
+    dtype: DTypeName = Field(description="Element type.")
+    shape: list[int | str] = Field(description="A size, or the name of a dynamic axis, for each axis.")
+    range: tuple[float, float] | None = Field(
+        None, description="Smallest and largest value of random inputs; [-1, 1] for floats, [0, 1] for integers."
+    )
+
+    @field_validator("shape")
+    @classmethod
+    def _sizes(cls, shape: list[int | str]) -> list[int | str]:
+        for size in shape:
+            if isinstance(size, int) and size < 1:
+                raise ValueError(f"size {size} is not possible; give a dynamic axis a name, such as 'batch'")
+            if isinstance(size, str) and not size.isidentifier():
+                raise ValueError(f"axis name {size!r} is not a plain name (letters, digits, underscore)")
+        return shape
+
+
+class ModelSpec(_Strict):
+    """The model and how it is exported."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="Name of the model and of its Triton folder.")
+    source: str = Field(
+        description="package.module:callable or file.py:callable returning an nn.Module, an .onnx file, or a "
+        "Hugging Face folder. Files are relative to the spec."
+    )
+    weights: str | None = Field(
+        None, description="A state_dict file loaded into the module with weights_only=True; relative to the spec."
+    )
+    inputs: dict[str, InputSpec] = Field(
+        default_factory=dict, description="Inputs by name, in the order of forward(). May be left out for .onnx."
+    )
+    outputs: list[str] | None = Field(None, description="Names for the outputs, in order.")
+    exporter: Literal["auto", "dynamo", "torchscript"] = Field(
+        "auto", description="auto tries dynamo and falls back to torchscript, and says so."
+    )
+    opset: int = Field(20, ge=17, description="ONNX opset to export; dynamo has 18 and later, torchscript up to 20.")
+    depends_on: list[str] = Field(
+        default_factory=list,
+        description="Files and folders that fully determine the module. When given, their digests stand for it, and a "
+        "repeated build does not load it; when left out, the module is loaded and its weights are compared.",
+    )
+
+
+class CalibrationSpec(_Strict):
+    """Data and method that settle INT8 ranges."""
+
+    reader: str = Field(description="file.py:function or package.module:function yielding feeds, or 'random'.")
+    args: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the reader.")
+    samples: int = Field(512, ge=1, description="Rows (images, sentences) to run at most.")
+    method: str = Field("entropy", description="Calibration method; `trtbuild methods` lists them.")
+
+
+class AccuracySpec(_Strict):
+    """Held-out data and the rule the result must pass."""
+
+    data: str = Field(description="file.py:function yielding feeds, or (feed, labels) pairs, or 'random'.")
+    args: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the reader.")
+    samples: int = Field(512, ge=1, description="Rows to run at most.")
+    metric: str = Field(
+        "cosine",
+        description="cosine or sqnr (against the FP32 reference), top1 (needs labels), or file.py:function taking "
+        "(outputs, labels) and returning one score a row.",
+    )
+    min: float | None = Field(None, description="Smallest value of the metric that passes.")
+    max_drop: float | None = Field(
+        None, ge=0, description="Largest drop of a task metric against FP32 that passes, in the metric's unit."
+    )
+
+    @model_validator(mode="after")
+    def _bounds(self) -> AccuracySpec:
+        if self.max_drop is not None and self.metric in ("cosine", "sqnr"):
+            raise ValueError(f"max_drop is for task metrics such as top1; {self.metric} takes min")
+        if self.min is None and self.max_drop is None:
+            raise ValueError("say what passes: min (for cosine, sqnr or a score) or max_drop (for a task metric)")
+        return self
+
+
+class BuildSpec(_Strict):
+    """Options of the engine build."""
+
+    allow_precision_fallback: bool = Field(
+        False, description="Accept a plan whose matrix work does not all run in the precision asked for."
+    )
+    timeout_s: float = Field(3600, gt=0, description="Seconds after which a build is stopped.")
+    optimization_level: int | None = Field(
+        None, ge=0, le=5, description="Builder optimisation level; TensorRT-RTX accepts and ignores it."
+    )
+    workspace_mib: int | None = Field(None, ge=1, description="Limit of the builder's workspace, MiB; default: none.")
+
+
+class RewriteSpec(_Strict):
+    """What the rewrite rules may do."""
+
+    skip: list[str] = Field(default_factory=list, description="Rules to leave out; `trtbuild rules` lists them.")
+    rules: list[str] = Field(
+        default_factory=list, description="Python files with rules of your own, relative to the spec."
+    )
+    prove: bool = Field(
+        False, description="Compare what every edit makes, not only the outputs, at more sizes, and undo what differs."
+    )
+
+
+class TritonSpec(_Strict):
+    """The Triton model folder."""
+
+    release: Annotated[str, BeforeValidator(_quoted)] = Field(
+        "26.04", pattern=r"^\d\d\.\d\d$", description='Triton release that will serve it, for example "26.04".'
+    )
+    max_queue_delay_us: int = Field(500, ge=0, description="How long the batcher may wait for more requests, µs.")
+    instances: int = Field(1, ge=1, description="Model instances a GPU.")
+    response_cache: bool = Field(False, description="Whether Triton may answer a repeated request from its cache.")
+
+
+class Spec(_Strict):
+    """trtbuild.yaml: a model, what to make of it, and for what."""
+
+    model: ModelSpec
+    profiles: list[Profile | str] = Field(
+        default_factory=list,
+        description="Optimisation profiles: [min, opt, max] of each named axis; or the name of one that ships.",
+    )
+    precision: Precision = Field("fp16", description="What the matrix work shall run in.")
+    rewrite: RewriteSpec = Field(default_factory=RewriteSpec)
+    calibration: CalibrationSpec | None = None
+    accuracy: AccuracySpec | None = None
+    targets: list[TargetSpec] = Field(min_length=1, description="Names from `trtbuild targets`, or written out.")
+    build: BuildSpec = Field(default_factory=BuildSpec)
+    triton: TritonSpec = Field(default_factory=TritonSpec)
+    output: str = Field("build", description="Folder for the results, relative to the spec.")
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+
+    @model_validator(mode="after")
+    def _weights_have_a_module(self) -> Spec:
+        if self.model.weights and self.model.source.endswith(".onnx"):
+            raise ValueError("model.weights are loaded into a PyTorch module; an .onnx file brings its own")
+        return self
+
+    @model_validator(mode="after")
+    def _int8_has_data(self) -> Spec:
+        if self.precision == "int8" and self.calibration is None:
+            raise ValueError(
+                "precision int8 needs a calibration block; add   calibration: {reader: file.py:function, samples: 512}"
+            )
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """The folder that relative paths in the spec start from."""
+        return self._folder
+
+    def at(self, folder: Path) -> Spec:
+        """The same spec with relative paths starting from ``folder``."""
+        copy = self.model_copy()
+        copy._folder = folder  # noqa: SLF001
+        return copy
+
+    def input_tensors(self) -> tuple[TensorSpec, ...]:
+        """The inputs as written; empty when the spec leaves them to the ONNX file."""
+        return tuple(TensorSpec(name, i.dtype, tuple(i.shape)) for name, i in self.model.inputs.items())
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Value ranges of random inputs, for the inputs that name one."""
+        return {name: i.range for name, i in self.model.inputs.items() if i.range is not None}
+
+    def optimization_profiles(self) -> tuple[OptimizationProfile, ...]:
+        """The profiles with the names of shipped ones looked up."""
+        from trtbuild.spec.profiles import shipped_profile
+
+        axes = [p if isinstance(p, dict) else shipped_profile(p) for p in self.profiles]
+        return tuple(OptimizationProfile({k: AxisRange(*v) for k, v in p.items()}) for p in axes)
