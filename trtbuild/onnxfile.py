@@ -197,6 +197,19 @@ def inferred(model: ModelProto) -> list[ValueInfoProto]:
     return [*done.input, *done.value_info, *done.output]
 
 
+def forget_made_up_axes(graph: GraphProto) -> None:
+    """Takes away, in place, the names that ONNX's inference makes up for sizes it does not know.
+
+    It numbers them in another way each time (``unk__0``), so a graph that kept them would change at each run.
+    """
+    for each in graphs(graph):
+        inner = () if each is graph else each.output
+        for value in (*each.value_info, *inner):
+            for dim in value.type.tensor_type.shape.dim:
+                if dim.dim_param.startswith("unk__"):
+                    dim.Clear()
+
+
 def element_types(model: ModelProto) -> dict[str, int]:
     """ONNX element type of every tensor that ONNX can infer, weights included."""
     types = {v.name: v.type.tensor_type.elem_type for v in inferred(model)}

@@ -307,12 +307,7 @@ def _with_shapes(model: ModelProto) -> ModelProto:
     weights = {t.name for t in model.graph.initializer}
     del model.graph.value_info[:]
     model.graph.value_info.extend(v for v in found if v.name not in weights)
-    for graph in onnxfile.graphs(model.graph):
-        inner = () if graph is model.graph else graph.output
-        for value in (*graph.value_info, *inner):
-            for dim in value.type.tensor_type.shape.dim:
-                if dim.dim_param.startswith("unk__"):  # onnx numbers what it cannot name, in another way each time
-                    dim.Clear()
+    onnxfile.forget_made_up_axes(model.graph)
     return model
 
 

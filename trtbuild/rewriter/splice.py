@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from trtbuild import onnxfile
+
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
 
@@ -87,6 +89,7 @@ def _typed(graph: GraphView, read: Sequence[Any], model: ModelProto) -> ModelPro
         typed = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except onnx.shape_inference.InferenceError:
         typed = model
+    onnxfile.forget_made_up_axes(typed.graph)
     own = [t for t in typed.graph.initializer if t.name not in names]
     del typed.graph.initializer[:]
     typed.graph.initializer.extend(own)

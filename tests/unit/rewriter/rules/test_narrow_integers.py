@@ -44,7 +44,7 @@ def test_an_image_is_cast_before_it_is_transposed():
 @given(st.data(), st.sampled_from(NARROW), st.sampled_from(["Add", "Sub", "Mul", "Max", "Min", "Div", "Mod"]))
 @settings(max_examples=60, deadline=None)
 def test_arithmetic_wraps_as_it_did(data, kind, op):
-    """Computed by NumPy: ONNX Runtime has few operators for these types."""
+    """Computed by NumPy: ONNX Runtime has few of these types, and its INT64 Max and Min see the last 32 bits only."""
     limits = np.iinfo(kind)
     numbers = st.lists(st.integers(int(limits.min), int(limits.max)), min_size=4, max_size=4)
     left, right = (np.array(data.draw(numbers), kind) for _ in "ab")
@@ -59,7 +59,8 @@ def test_arithmetic_wraps_as_it_did(data, kind, op):
             "Div": lambda: np.array([int(a / b) if kind == "int16" else a // b for a, b in zip(left.tolist(), right.tolist(), strict=True)]).astype(kind),
             "Mod": lambda: np.mod(left, right),
         }[op]()  # fmt: skip
-    assert (run(done.model, {"a": left, "b": right})["y"] == wanted.astype("i8")).all()
+    (got,) = onnx.reference.ReferenceEvaluator(done.model).run(None, {"a": left, "b": right})
+    assert (got == wanted.astype("i8")).all()
     assert not inner_types(done.model) & {k.upper() for k in NARROW}
 
 
