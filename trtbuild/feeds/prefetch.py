@@ -38,8 +38,8 @@ def prefetched(source: Iterator[T], depth: int) -> Generator[T, None, None]:
     line: Queue[T | _End[T]] = Queue(depth)
     stopped = threading.Event()
     thread = threading.Thread(target=_fill, args=(source, line, stopped), name="trtbuild-prefetch", daemon=True)
-    thread.start()
     try:
+        thread.start()  # inside: Ctrl-C may come while it waits for the thread, which runs already
         while True:
             item = line.get()
             if isinstance(item, _End):
@@ -52,7 +52,8 @@ def prefetched(source: Iterator[T], depth: int) -> Generator[T, None, None]:
         with contextlib.suppress(Empty):  # makes room: the thread may be waiting to put one item, and puts no other
             while True:
                 line.get_nowait()
-        thread.join(PATIENCE)
+        with contextlib.suppress(RuntimeError):  # it did not get as far as starting
+            thread.join(PATIENCE)
 
 
 def _fill(source: Iterator[T], line: Queue[T | _End[T]], stopped: threading.Event) -> None:
