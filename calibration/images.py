@@ -157,8 +157,8 @@ def _feeds(
 
 def _readable(files: Sequence[Path], prepare: Preparation, broken: str) -> Iterator[tuple[Path, NDArray[Any]]]:
     """The prepared images in order; counts what is left out and says so at the end."""
-    used = 0
-    skipped: list[BrokenImageError] = []
+    used = skipped = 0
+    first: str | None = None
     try:
         for file in files:
             try:
@@ -166,7 +166,7 @@ def _readable(files: Sequence[Path], prepare: Preparation, broken: str) -> Itera
             except BrokenImageError as error:
                 if broken == "error":
                     raise
-                skipped.append(error)
+                skipped, first = skipped + 1, first or error.place
                 continue
             used += 1
             yield file, image
@@ -174,7 +174,7 @@ def _readable(files: Sequence[Path], prepare: Preparation, broken: str) -> Itera
         if skipped:
             logging.getLogger("trtbuild").warning(
                 "%d of %d images cannot be read and are left out, the first: %s",
-                len(skipped), len(skipped) + used, skipped[0].place,
+                skipped, skipped + used, first,
             )  # fmt: skip
     if not used:
         raise FeedError(f"none of {len(files)} images can be read", place=str(files[0]), hint="look at the files")

@@ -85,7 +85,7 @@ def batches(
     fields = [field] if isinstance(field, str) else list(field)
     if len(fields) not in (1, 2):
         raise FeedError(f"field is {field!r}", place="field", hint="give one key, or two for pairs")
-    texts = _texts(file, [where[i] for i in order], fields)
+    texts = _texts(file, (where[i] for i in order), fields)
     while group := list(islice(texts, rows)):
         if whole and len(group) < rows:
             return
