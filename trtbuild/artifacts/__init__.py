@@ -12,6 +12,7 @@ from trtbuild.artifacts.files import EntryPath, StoredFile, from_json, stored_fi
 from trtbuild.artifacts.graphs import (
     AppliedEdit,
     CalibrationTable,
+    ChannelRange,
     DeclinedMatch,
     ExportedOnnx,
     RewrittenOnnx,
@@ -28,6 +29,7 @@ __all__ = [
     "Benchmark",
     "Build",
     "CalibrationTable",
+    "ChannelRange",
     "DeclinedMatch",
     "EngineLayer",
     "EnginePlan",
