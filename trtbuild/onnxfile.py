@@ -176,7 +176,9 @@ def with_weights_on_disk(path: Path, folder: Path) -> tuple[ModelProto, Path]:
     if any(t.external_data for t in _tensors(model.graph)):
         return model, path.parent
     _move_weights(model, folder / f"{path.name}.data", folder)
-    return model, folder
+    light = type(model)()
+    light.ParseFromString(model.SerializeToString())  # the old message would keep what was cleared until it goes
+    return light, folder
 
 
 def without_weights(

@@ -128,7 +128,7 @@ class Pieces:
                 return None
             asked = (asked - made) | set(needs)
             model = self._as_model(kept, needs, gives, [self._weights[t] for t in outer if t in self._weights])
-            pieces.append(_Piece(onnxrun.session(model, folder=self._folder), needs, gives, tuple(wanted)))
+            pieces.append(_Piece(onnxrun.session(model, folder=self._folder, lean=True), needs, gives, tuple(wanted)))
         return pieces[::-1]
 
     def _as_model(

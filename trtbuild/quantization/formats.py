@@ -43,7 +43,8 @@ class NumberFormat:
             clipped = np.clip(scaled, -self.largest, self.largest)
             eights: NDArray[np.floating] = np.asarray(clipped).astype(ml_dtypes.float8_e4m3fn)
             return eights.astype(np.float64)
-        return np.clip(np.rint(scaled), -self.largest, self.largest)
+        integers: NDArray[np.floating] = np.clip(np.rint(scaled), -self.largest, self.largest)
+        return integers
 
 
 FORMATS: Mapping[str, NumberFormat] = MappingProxyType(
