@@ -14,10 +14,12 @@ from trtbuild.artifacts.graphs import (
     CalibrationTable,
     ChannelRange,
     DeclinedMatch,
+    EqualizedOnnx,
     ExportedOnnx,
     RewrittenOnnx,
     ShapeParity,
     TensorRange,
+    TriedTransform,
     TypedOnnx,
 )
 from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
@@ -34,6 +36,7 @@ __all__ = [
     "EngineLayer",
     "EnginePlan",
     "EntryPath",
+    "EqualizedOnnx",
     "ExportedOnnx",
     "GateResult",
     "Latency",
@@ -51,6 +54,7 @@ __all__ = [
     "TensorRange",
     "TensorSpec",
     "Timing",
+    "TriedTransform",
     "TritonModel",
     "TypedOnnx",
     "Verification",

@@ -170,6 +170,42 @@ class CalibrationTable:
 
 
 @dataclass(frozen=True)
+class TriedTransform:
+    """A change for better numbers in low precision that was tried, and what it brought.
+
+    Attributes:
+        name: ``smoothing``, ``cross_layer``, ``bias_correction`` or ``weight_clipping``.
+        change: What it does to this graph, in words.
+        before_db: SQNR of the worst output without it, on calibration rows that chose nothing.
+        after_db: The same with it.
+        kept: Whether the graph has it.
+    """
+
+    name: str
+    change: str
+    before_db: float
+    after_db: float
+    kept: bool
+
+
+@dataclass(frozen=True)
+class EqualizedOnnx:
+    """The model with channels balanced for low precision: the same function in FP32.
+
+    Attributes:
+        model: The ONNX file.
+        tried: What was tried, in order, and whether it was kept.
+        judged_on: Rows that decided.
+        notes: What a reader should know.
+    """
+
+    model: StoredFile
+    tried: tuple[TriedTransform, ...]
+    judged_on: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class TypedOnnx:
     """A strongly typed ONNX: precision lives in its Q/DQ and Cast nodes.
 

@@ -6,6 +6,7 @@ thresholds out, assign precision writes the pairs.
 
 from __future__ import annotations
 
+from trtbuild.quantization.fidelity import Fidelity
 from trtbuild.quantization.formats import FORMATS, FormatName, NumberFormat
 from trtbuild.quantization.placement import Placement, QuantizedNode, QuantizedSummand, place
 from trtbuild.quantization.qdq import write_qdq
@@ -13,6 +14,7 @@ from trtbuild.quantization.weights import QuantizedWeight, quantize_weight
 
 __all__ = [
     "FORMATS",
+    "Fidelity",
     "FormatName",
     "NumberFormat",
     "Placement",
