@@ -33,6 +33,6 @@ def threshold(histogram: Histogram, percentile: float = PERCENTILE) -> float:
         )
     counts = histogram.seen()
     # as a fraction of the decimal number that was written: 99.99 % of 10,000 is 9,999, and not one more or less
-    wanted = max(1, math.ceil(Fraction(str(percentile)) * int(counts.sum()) / 100))
+    wanted = math.ceil(Fraction(str(percentile)) * int(counts.sum()) / 100)
     reached = int(counts.cumsum().searchsorted(wanted))
     return min((reached + 1) * histogram.width, histogram.amax)

@@ -50,6 +50,26 @@ def test_a_search_worked_by_hand_that_clips():
     assert threshold(histogram(counts)) == 129.5
 
 
+def test_a_search_worked_by_hand_that_clips_by_a_little():
+    """127 bins of a million, two of 10 and one of 1. What is lost is 3e-8 of a nat, and still decides.
+
+    i = 130: level 127 makes 10 and 1 into 5.5 each: KL = (10 ln(10 / 5.5) + ln(1 / 5.5)) / 127000021 = 3.4e-8.
+    i = 129: the one is folded into the last 10: KL = (11 ln 1.1) / 127000021 + ln(1 - 1 / 127000021) = 3.8e-10.
+    """
+    counts = [10**6] * 127 + [10, 10, 1]
+    found = divergences(np.asarray(counts, float), np.array([129, 130]))
+    assert found == pytest.approx([3.8e-10, 3.4e-8], rel=0.02)
+    assert threshold(histogram(counts)) == 129.5
+
+
+def test_what_128_levels_hold_exactly_is_no_candidate():
+    """128 bins of 1,000 and one of 1: 128 bins make 128 levels, so clipping at them would seem to lose nothing."""
+    counts = [1000] * 128 + [1]
+    kept, all_of_them = divergences(np.asarray(counts, float), np.array([128, 129]))
+    assert kept < 1e-8 < all_of_them
+    assert threshold(histogram(counts)) == 128.75
+
+
 def test_the_whole_search_is_the_literal_one_on_a_real_histogram():
     streamed = StreamingHistogram()
     streamed.add(np.random.default_rng(3).standard_t(4, size=20_000).astype(np.float32))
@@ -90,10 +110,11 @@ def test_eight_bit_images_keep_their_range():
 
 
 def test_of_candidates_that_are_alike_the_one_that_clips_least_wins():
-    counts = [5] * 300
-    found = divergences(np.asarray(counts, float), np.array(candidates(counts)))
-    assert found[-1] == pytest.approx(0, abs=1e-12)
-    assert threshold(histogram(counts)) == 299.75
+    """One value in 2e15 lies alone in bin 250: to fold it changes nothing that a float can hold, nor does keeping it."""
+    counts = [10**13] * 200 + [0] * 50 + [1]
+    found = divergences(np.asarray(counts, float), np.array([200, 250, 251]))
+    assert found == pytest.approx([0, math.inf, 0], abs=1e-12)
+    assert threshold(histogram(counts)) == 250.75
 
 
 def test_a_threshold_is_not_above_the_largest_value():

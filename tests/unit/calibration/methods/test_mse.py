@@ -37,6 +37,15 @@ def test_the_error_on_the_values_is_within_one_per_cent_of_the_best(name):
     assert mean_squared_error(values, threshold(counted(values))) <= 1.01 * best
 
 
+@pytest.mark.parametrize(("small", "share"), [(0.3, 0.9999), (0.3, 0.5), (0.0113, 0.99), (0.9, 0.999)])
+def test_of_two_values_both_are_met_as_well_as_the_bins_can_tell(small, share):
+    values = np.repeat(np.array([small, 1.0], np.float32), [int(10_000 * share), 10_000 - int(10_000 * share)])
+    found = counted(values)
+    values = values.astype(np.float64)
+    _, best = best_threshold(values)
+    assert mean_squared_error(values, threshold(found)) <= 1.01 * best + found.width**2 / 12
+
+
 def test_an_outlier_is_clipped_where_that_pays():
     assert threshold(counted(TENSORS["outlier"])) < 6
     assert threshold(counted(TENSORS["huge_outlier"])) > 990

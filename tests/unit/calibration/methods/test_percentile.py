@@ -20,11 +20,12 @@ def test_one_value_in_ten_thousand_is_clipped():
     assert np.mean(values > kept) <= 1e-4
 
 
-@pytest.mark.parametrize(("outliers", "kept"), [(1, 1.0), (2, 8.0)])
-def test_the_count_is_exact(outliers, kept):
-    """99.99 % of 10,000 values are 9,999 of them: one may go, and not two."""
-    values = [1.0] * (10_000 - outliers) + [8.0] * outliers
-    assert threshold(counted(values)) == pytest.approx(kept, rel=0.01)
+@pytest.mark.parametrize(("percentile", "values", "may_go"), [(99.99, 10_000, 1), (99.9, 41_000, 41), (99, 300, 3)])
+def test_the_count_is_exact(percentile, values, may_go):
+    """99.99 % of 10,000 values are 9,999: one may go, and not two. In floats, 99.9 % of 41,000 are more than 40,959."""
+    for outliers, kept in ((may_go, 1.0), (may_go + 1, 8.0)):
+        found = counted([1.0] * (values - outliers) + [8.0] * outliers)
+        assert threshold(found, percentile) == pytest.approx(kept, rel=0.01)
 
 
 @pytest.mark.parametrize(("percentile", "kept"), [(100, 100.0), (99, 99.0), (50, 50.0), (1, 1.0), (0.001, 1.0)])
