@@ -110,15 +110,15 @@ class TensorRange:
 
     Attributes:
         amax: Largest |x| kept, in the tensor's unit; the INT8 scale is amax / 127.
-        seen_min: Smallest value seen.
-        seen_max: Largest value seen.
-        clipped: Share of the values seen whose magnitude is above ``amax`` (0 to 1).
+        seen_min: Smallest value seen; None where the range came from TensorRT's cache, which does not say.
+        seen_max: Largest value seen; None as above.
+        clipped: Share of the values seen whose magnitude is above ``amax`` (0 to 1); None as above.
     """
 
     amax: float
-    seen_min: float
-    seen_max: float
-    clipped: float
+    seen_min: float | None
+    seen_max: float | None
+    clipped: float | None
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,9 @@ class CalibrationTable:
 
     Attributes:
         graph: Digest of the ONNX model the ranges belong to.
-        method: Name of the method that chose ``amax``.
-        data: Digest of the samples.
-        samples: How many samples were run.
+        method: Name of the method that chose ``amax``; ``cache:<algorithm>`` for a table read from TensorRT's cache.
+        data: Digest of the samples, or of the cache.
+        samples: How many samples were run; 0 for a cache, which does not say.
         row_digests: Digest of each row of the samples, so that verification can refuse to reuse one.
         synthetic: True when the samples were random numbers.
         ranges: Tensor name to its range.
