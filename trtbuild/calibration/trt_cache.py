@@ -26,6 +26,7 @@ from trtbuild import onnxfile
 from trtbuild.artifacts import CalibrationTable, StoredFile, TensorRange
 from trtbuild.content import json_digest
 from trtbuild.errors import IntegrityError, UsageError, as_output_error
+from trtbuild.quantization import place
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -167,24 +168,25 @@ def table_from_cache(
 ) -> CalibrationTable:
     """The table that says of a graph what a cache says.
 
-    What a cache does not say is not made up: the smallest and largest value seen and the share clipped are None, there
-    are 0 samples and no row digests, so verification cannot tell whether it is given a calibration sample. ``data`` is
-    the digest of the cache's content.
+    What a cache does not say is not made up: what was seen of a tensor is None, there are 0 samples and no row digests,
+    so verification cannot tell whether it is given a calibration sample. ``data`` is the digest of the cache's content.
+    Tensors of the cache that the graph lacks are told in the notes.
 
     Args:
         cache: The cache.
         model: The FP32 ONNX that will be quantised.
-        tensors: Which tensors need a range; the computed inputs of Conv, MatMul and Gemm when left out.
+        tensors: Which tensors need a range; those where TensorRT wants a Q/DQ pair when left out.
 
     Raises:
         IntegrityError: The cache lacks tensors that need a range; it names them, with the nearest name it has.
     """
     fit = fit_cache(cache, onnxfile.load(model.path, weights=False), tensors=tensors)
     if fit.missing:
-        shown = "; ".join(_described(name, why, fit.unknown) for name, why in list(fit.missing.items())[:_NAMED])
-        more = f"; and {len(fit.missing) - _NAMED} more" if len(fit.missing) > _NAMED else ""
+        described = [_described(name, why, fit.unknown) for name, why in list(fit.missing.items())[:_NAMED]]
+        more = [f"and {len(fit.missing) - _NAMED} more"] if len(fit.missing) > _NAMED else []
         raise IntegrityError(
-            f"no range for {len(fit.missing)} of the tensors that {model.path.name} needs one of: {shown}{more}",
+            f"no range for {len(fit.missing)} of the tensors that {model.path.name} needs one of: "
+            + "; ".join([*described, *more]),
             place="calibration cache",
             hint="take the very ONNX file that the cache was made with (names change from export to export), "
             "rename the tensors in the cache, or calibrate anew",
@@ -196,7 +198,8 @@ def table_from_cache(
         samples=0,
         row_digests=(),
         synthetic=False,
-        ranges={name: TensorRange(amax, None, None, None) for name, amax in fit.ranges.items()},
+        ranges={name: TensorRange(amax, None, None, None, None, None) for name, amax in fit.ranges.items()},
+        notes=(f"the graph lacks {_some(fit.unknown)} of the cache",) if fit.unknown else (),
     )
 
 
@@ -206,12 +209,9 @@ def fit_cache(cache: CalibrationCache, model: ModelProto, *, tensors: Sequence[s
     Args:
         cache: The cache.
         model: The graph; its weights' values are not needed.
-        tensors: Which tensors need a range; the computed inputs of Conv, MatMul and Gemm when left out.
+        tensors: Which tensors need a range; those where TensorRT wants a Q/DQ pair when left out.
     """
-    from trtbuild.matrixops import matrix_nodes
-
-    if tensors is None:
-        tensors = list(dict.fromkeys(t for n in matrix_nodes(model) if n.weight for t in n.activations))
+    tensors = place(model).tensors if tensors is None else tensors
     weights = {t.name for t in model.graph.initializer}
     known = {v.name for v in model.graph.input} | {name for n in model.graph.node for name in n.output if name}
     ranges = {name: s * _LEVELS for name, s in cache.scales.items() if name in known - weights and 0 < s < math.inf}
@@ -232,6 +232,12 @@ def _described(name: str, why: str, unknown: Sequence[str]) -> str:
     """A tensor, why it has no range, and the nearest name among those that nothing in the graph has."""
     near = difflib.get_close_matches(name, unknown, n=1, cutoff=0.6)
     return f"{name!r} ({why}{f'; nearest there: {near[0]!r}' if near else ''})"
+
+
+def _some(names: Sequence[str]) -> str:
+    """How many tensors, and the first of them by name."""
+    shown = ", ".join(repr(name) for name in names[:_NAMED])
+    return f"{len(names)} tensors ({shown}{', ...' if len(names) > _NAMED else ''})"
 
 
 def _run_together(version: str) -> str:

@@ -42,11 +42,11 @@ def rewrite(done: RewrittenOnnx) -> list[str]:
 
 
 def calibrate(done: CalibrationTable) -> list[str]:
-    """Method, samples, and each range."""
+    """Method, samples, what to know, and each range."""
     random = " of RANDOM data" if done.synthetic else ""
     samples = f"{done.samples} samples{random}" if done.samples else "samples not known"
     ranges = [f"{name}: {_range(r)}" for name, r in done.ranges.items()]
-    return [f"{done.method}, {samples}, {len(done.ranges)} tensors", *ranges]
+    return [f"{done.method}, {samples}, {len(done.ranges)} tensors", *done.notes, *ranges]
 
 
 def _range(found: TensorRange) -> str:

@@ -16,7 +16,7 @@ from trtbuild.calibration.trt_cache import (
     write_cache,
 )
 from trtbuild.errors import IntegrityError, OutputError, UsageError
-from trtbuild.precision.quantize import quantize
+from trtbuild.quantization import place, write_qdq
 from trtbuild.reporting import said
 
 MNIST = """TRT-7000-EntropyCalibration2
@@ -164,14 +164,16 @@ def test_a_measured_table_goes_through_a_cache(graph, tmp_path):
     assert list(found.ranges) == ["x", "h1", "h2", "h3", "y"]
     for name, kept in found.ranges.items():
         assert kept.amax == pytest.approx(measured.ranges[name].amax, rel=1e-7)
-        assert (kept.seen_min, kept.seen_max, kept.clipped) == (None, None, None)
+        assert {kept.seen_min, kept.seen_max, kept.clipped, kept.mean, kept.outliers} == {None}
     assert (found.samples, found.row_digests, found.synthetic) == (0, (), False)
     assert cache_text(cache_from_table(found, version="10.3.0")).encode() == path.read_bytes()
 
 
 def test_the_scale_in_the_graph_is_the_one_of_the_cache_bit_by_bit(cached, graph):
     found = cached("TRT-8601-EntropyCalibration2\nx: 3c008912\nh2: 3e691968\n")
-    typed = quantize(onnx.load(str(graph.path)), table_from_cache(found, graph)).model
+    model = onnx.load(str(graph.path))
+    amax = {name: kept.amax for name, kept in table_from_cache(found, graph).ranges.items()}
+    typed = write_qdq(model, place(model), amax)
     assert initializer(typed, "x/scale").astype(">f4").tobytes().hex() == "3c008912"
     assert initializer(typed, "h2/scale").astype(">f4").tobytes().hex() == "3e691968"
 
@@ -203,6 +205,15 @@ def test_names_are_held_against_the_graph(cached):
     assert fit.unknown == ("(Unnamed Layer* 1)", "q")
     assert fit.missing == {"h2": "not in the cache"}
     assert fit_cache(found, mlp(), tensors=["x", "h3"]).missing == {}
+
+
+def test_what_the_graph_lacks_is_told_in_the_notes(cached, graph):
+    lines = ["TRT-8601-EntropyCalibration2", "x: 3f800000", "h2: 3c010a14"]
+    assert table_from_cache(cached("\n".join(lines)), graph).notes == ()
+    few = table_from_cache(cached("\n".join([*lines, "a b: 0", "c: 1"])), graph)
+    assert few.notes == ("the graph lacks 2 tensors ('a b', 'c') of the cache",)
+    (many,) = table_from_cache(cached("\n".join([*lines, *(f"t{i}: 0" for i in range(9))])), graph).notes
+    assert many == "the graph lacks 9 tensors ('t0', 't1', 't2', 't3', 't4', ...) of the cache"
 
 
 def test_a_tensor_that_the_cache_lacks_is_named_with_the_nearest(cached, graph):
