@@ -10,10 +10,10 @@ def mean_squared_error(values, amax):
 
 
 def best_threshold(values):
-    """By brute force: 16 thresholds an octave, then 64 about the best of them; and its error."""
+    """By brute force: 64 thresholds an octave, then 16 between the neighbours of the best of them; and its error."""
     largest = float(values.max())
-    best, _ = _best_of(values, largest * 2.0 ** (-np.arange(12 * 16) / 16))
-    return _best_of(values, np.minimum(best * 2.0 ** (np.linspace(-1, 1, 65) / 16), largest))
+    best, _ = _best_of(values, largest * 2.0 ** (-np.arange(8 * 64) / 64))
+    return _best_of(values, np.minimum(best * 2.0 ** (np.linspace(-1, 1, 17) / 64), largest))
 
 
 def _best_of(values, thresholds):

@@ -86,7 +86,7 @@ def smooth_tensors(draw):
     return values
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(smooth_tensors())
 def test_mse_is_within_one_per_cent_of_the_best_on_the_values(values):
     found = counted(values)

@@ -5,10 +5,11 @@ bin's values are taken as spread evenly over it, and the error is integrated ove
 than a step too, which its centre alone is not. The last bin's values are taken as all at the largest one, which is
 known: so a constant or a saturated tensor (tanh, ReLU6) keeps its value exactly.
 
-Candidates go from the largest value down to one bin, eight an octave; then 384 of them within an eighth of an octave of
-the best. On smooth distributions the error is a sum of two convex functions of a (rounding, a^2 / (12 * 127^2), and
-clipping), so there is one valley to go down into; where few bins are filled its floor is rough, hence so many. On the
-values themselves the result was within 1 % of the least error that brute force finds.
+Candidates go from the largest value down to one bin, eight an octave; then closely over half an octave to each side of
+the best; then more closely still. On smooth distributions the error is a sum of two convex functions of a (rounding,
+a^2 / (12 * 127^2), and clipping), so there is one valley to go down into. A peak in the distribution, as the smallest
+value of a GELU, makes smaller valleys in it, one wherever the peak is a multiple of the scale: hence the second search.
+On the values themselves the result was within 1 % of the least error that brute force finds.
 
 The sign is not known: that INT8 reaches -128 steps, one further than 127, is left out.
 
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 
 STEPS = 127
 _OCTAVES = int(math.log2(BINS))
-_COARSE = 8  # first candidates an octave
-_FINE = 384  # candidates between the neighbours of the best of them
+_SEARCHES = ((0.5, 384), (0.002, 16))  # octaves to each side of the best so far, and candidates
 _BLOCK = 1 << 15  # candidates times edges at a time: what they need stays in the processor's cache
 
 
@@ -39,10 +39,12 @@ def threshold(histogram: Histogram) -> float:
 
     counts = histogram.seen().astype(np.float64)
     largest = histogram.amax / histogram.width  # in bins, as all below: a power of two changes no digit
-    coarse = largest * 2.0 ** (-np.arange(_OCTAVES * _COARSE) / _COARSE)
-    best = coarse[squared_errors(counts, largest, coarse).argmin()]
-    fine = np.minimum(best * 2.0 ** (np.linspace(1, -1, _FINE + 1) / _COARSE), largest)
-    return min(float(fine[squared_errors(counts, largest, fine).argmin()]) * histogram.width, histogram.amax)
+    candidates = largest * 2.0 ** (-np.arange(8 * _OCTAVES) / 8)
+    best = candidates[squared_errors(counts, largest, candidates).argmin()]
+    for octaves, count in _SEARCHES:
+        candidates = np.minimum(best * 2.0 ** np.linspace(octaves, -octaves, count + 1), largest)
+        best = candidates[squared_errors(counts, largest, candidates).argmin()]
+    return min(float(best) * histogram.width, histogram.amax)
 
 
 def squared_errors(counts: NDArray[np.float64], largest: float, thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
