@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from trtbuild import onnxfile
 from trtbuild.artifacts import CalibrationTable, StoredFile
 from trtbuild.calibration.collector import BUDGET_MB, Wanted, collect
+from trtbuild.calibration.parts import parts
 from trtbuild.calibration.statistics import ActivationStatistics, merge
 from trtbuild.calibration.table import METHODS, table_from
-from trtbuild.feeds import Sample, Samples
-from trtbuild.quantization import place
+from trtbuild.content import json_digest
+from trtbuild.feeds import Sample, Samples, row_digests
+from trtbuild.quantization import Fidelity, place, write_qdq
 
 PACKAGES = ("onnx", "onnxruntime", "numpy")
 
@@ -21,7 +25,7 @@ def calibrate(
     model: StoredFile | Path | str,
     samples: Samples | Iterable[Mapping[str, Any]] | Iterable[Sample],
     *,
-    method: str = "entropy",
+    method: str = "auto",
     tensors: Sequence[str] | None = None,
     budget_mb: float = BUDGET_MB,
     on_sample: Callable[[int], None] = lambda _rows: None,
@@ -53,9 +57,13 @@ def calibrate(
         >>> calibrate(path, feeds, method="minmax").ranges["x"].amax
         3.0
     """
-    METHODS.load(method)  # a wrong name is told before the work
+    chosen = METHODS.load(method)  # a wrong name is told before the work
     stored = model if isinstance(model, StoredFile) else onnxfile.stored(Path(model))
     wanted = wanted_of(stored) if tensors is None else Wanted(tuple(tensors))
+    if hasattr(chosen, "choose"):
+        fit, judge = parts(samples, onnxfile.inputs(onnxfile.load(stored.path, weights=False)))
+        seen = collect(stored, fit, wanted, budget_mb=budget_mb, on_sample=on_sample)
+        return _choose(chosen, stored, seen, list(judge))
     return table_from(collect(stored, samples, wanted, budget_mb=budget_mb, on_sample=on_sample), method)
 
 
@@ -65,6 +73,25 @@ def wanted_of(model: StoredFile) -> Wanted:
     placement = place(proto)
     channels = {n.activation: 1 if n.op.startswith("Conv") else -1 for n in placement.nodes}
     return Wanted(placement.tensors, channels=channels)
+
+
+def _choose(chosen: ModuleType, model: StoredFile, seen: ActivationStatistics, judge: list[Sample]) -> CalibrationTable:
+    """Lets a method choose that measures; the rows that judge are calibration rows as well."""
+    proto = onnxfile.load(model.path)
+    placement = place(proto)
+    if not judge or not placement.nodes:
+        why = "there is one sample only" if placement.nodes else "nothing is quantised"
+        note = f"auto took {chosen.CANDIDATES[0]} without measuring: {why}"
+        return table_from(seen, chosen.CANDIDATES[0], notes=(note,))
+    fidelity = Fidelity(proto, judge)
+
+    def sqnr(table: CalibrationTable) -> float:
+        return fidelity.sqnr_db(write_qdq(proto, placement, {n: r.amax for n, r in table.ranges.items()}))
+
+    judged = [digest for sample in judge for digest in row_digests(sample, onnxfile.inputs(proto))]
+    table: CalibrationTable = chosen.choose(lambda name: table_from(seen, name), sqnr, len(judged))
+    rows = (*table.row_digests, *judged)
+    return replace(table, row_digests=rows, samples=len(rows), data=json_digest(sorted(rows)))
 
 
 __all__ = [
