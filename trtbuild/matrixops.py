@@ -113,7 +113,7 @@ def multiply_accumulates(model: ModelProto, sizes: Mapping[str, int]) -> dict[st
     Returns:
         Node name to its count; nodes whose shapes ONNX cannot infer are missing.
     """
-    shapes = _shapes_at(model, sizes)
+    shapes = shapes_at(model, sizes)
     found = {}
     for node in model.graph.node:
         if node.op_type not in MATRIX_OPS:
@@ -131,7 +131,7 @@ def multiply_accumulates(model: ModelProto, sizes: Mapping[str, int]) -> dict[st
     return found
 
 
-def _shapes_at(model: ModelProto, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+def shapes_at(model: ModelProto, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
     """Every shape that ONNX can infer once the named axes have sizes."""
     light = onnxfile.without_weights(model)
     for value in light.graph.input:
