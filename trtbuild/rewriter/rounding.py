@@ -122,7 +122,10 @@ def _alike(made: NDArray[Any] | None, own: NDArray[Any]) -> bool:
 
 def _with_own(ways: list[tuple[NDArray[Any], ...]], own: NDArray[Any]) -> tuple[tuple[NDArray[Any], ...], ...]:
     """Puts ONNX Runtime's values with the way that they are nearest to."""
-    apart = [_magnitude(own - way[0]) if own.dtype.kind == "f" else 0.0 for way in ways]
+    import numpy as np
+
+    with np.errstate(invalid="ignore"):
+        apart = [_magnitude(own - way[0]) if own.dtype.kind == "f" else 0.0 for way in ways]
     nearest = apart.index(min(apart))
     return tuple((*way, own) if number == nearest else way for number, way in enumerate(ways))
 
