@@ -113,7 +113,7 @@ def multiply_accumulates(model: ModelProto, sizes: Mapping[str, int]) -> dict[st
     Returns:
         Node name to its count; nodes whose shapes ONNX cannot infer are missing.
     """
-    shapes = shapes_at(model, sizes)
+    shapes = _shapes_at(model, sizes)
     found = {}
     for node in model.graph.node:
         if node.op_type not in MATRIX_OPS:
@@ -131,7 +131,34 @@ def multiply_accumulates(model: ModelProto, sizes: Mapping[str, int]) -> dict[st
     return found
 
 
-def shapes_at(model: ModelProto, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+def tensor_bytes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """Bytes of every tensor at given shapes of the inputs, four an element; those ONNX cannot infer are missing.
+
+    Args:
+        model: The model, with or without its weights.
+        shapes: Input name to its shape.
+    """
+    return {name: 4 * math.prod(shape) for name, shape in tensor_shapes(model, shapes).items()}
+
+
+def tensor_shapes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor at given shapes of the inputs; those ONNX cannot infer are missing.
+
+    Args:
+        model: The model, with or without its weights.
+        shapes: Input name to its shape.
+    """
+    sizes = {
+        dim.dim_param: size
+        for value in model.graph.input
+        if value.name in shapes
+        for dim, size in zip(value.type.tensor_type.shape.dim, shapes[value.name], strict=True)
+        if dim.dim_param
+    }
+    return _shapes_at(model, sizes)
+
+
+def _shapes_at(model: ModelProto, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
     """Every shape that ONNX can infer once the named axes have sizes."""
     light = onnxfile.without_weights(model)
     for value in light.graph.input:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from trtbuild import onnxfile
 from trtbuild.artifacts import OptimizationProfile
 from trtbuild.errors import InvalidOnnxError
-from trtbuild.rewriter.rounding import Rounding, roundings, shapes_of
+from trtbuild.matrixops import tensor_shapes
+from trtbuild.rewriter.rounding import Rounding, roundings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -206,7 +207,7 @@ def _believed(
     """
     if all(value.size for value in feed.values()):
         return got
-    shapes = shapes_of(model, feed)
+    shapes = tensor_shapes(model, {name: value.shape for name, value in feed.items()})
     return {name: value for name, value in got.items() if shapes.get(name, value.shape) == value.shape}
 
 

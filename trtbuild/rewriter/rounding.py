@@ -13,13 +13,12 @@ Source: Parker, Monte Carlo Arithmetic: exploiting randomness in floating-point 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile
-from trtbuild.matrixops import shapes_at
+from trtbuild.matrixops import tensor_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -179,7 +178,8 @@ def _runs(
     from onnx.reference import ReferenceEvaluator
     from onnx.reference.op_run import OpRun
 
-    if 8 * sum(math.prod(shape) for shape in shapes_of(model, feed).values()) > _LARGEST:
+    single = tensor_bytes(model, {name: value.shape for name, value in feed.items()})
+    if 2 * sum(single.values()) > _LARGEST:
         return []
     moved = _Mover()
 
@@ -239,11 +239,3 @@ def _mark(model: ModelProto, units: Mapping[str, float]) -> None:
                 node.output[index] = f"{name} as made"
                 moves.append(helper.make_node("Move", [node.output[index]], [name], domain=_DOMAIN, unit=units[name]))
         model.graph.node.extend([node, *moves])
-
-
-def shapes_of(model: ModelProto, feed: Mapping[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
-    """Every shape that ONNX can infer at the sizes of a feed."""
-    named = [(t.shape, feed[t.name].shape) for t in onnxfile.inputs(model)]
-    return shapes_at(
-        model, {d: n for dims, sizes in named for d, n in zip(dims, sizes, strict=True) if isinstance(d, str)}
-    )
