@@ -189,6 +189,11 @@ def _runs(
         def _run(self, values: NDArray[Any], unit: float) -> tuple[NDArray[Any]]:
             return (moved(values, unit),)
 
+    class GatherElements(OpRun):  # the evaluator's own refuses indices of fewer rows than the data
+        def _run(self, data: NDArray[Any], indices: NDArray[Any], axis: int) -> tuple[NDArray[Any]]:
+            rows = tuple(slice(None if a == axis % data.ndim else n) for a, n in enumerate(indices.shape))
+            return (np.take_along_axis(data[rows], indices, axis),)
+
     def run(evaluator: ReferenceEvaluator, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         with np.errstate(all="ignore"):
             made = dict(evaluator.run(None, dict(values), intermediate=True))
@@ -197,9 +202,9 @@ def _runs(
 
     double, units = _in_double(model), _units(model)
     wide = {name: v.astype(np.float64) if v.dtype.kind in "fV" else v for name, v in feed.items()}
-    exact = run(ReferenceEvaluator(double), wide)
+    exact = run(ReferenceEvaluator(double, new_ops=[GatherElements]), wide)
     _mark(double, units)
-    moving = ReferenceEvaluator(double, new_ops=[Move])
+    moving = ReferenceEvaluator(double, new_ops=[Move, GatherElements])
     runs = [exact]
     for number in range(_SAMPLES):
         moved.begin(number)

@@ -82,6 +82,13 @@ def test_constants_and_casts_inside_the_graph_are_double_too():
     assert found["f"].error.max() > 1e-5, "what the cast to half precision loses is an error of the original"
 
 
+def test_elements_are_gathered_from_fewer_rows_than_there_are():
+    text = """g (float[3, 4] x) => (float[2, 4] y) <int64[2, 4] i = {0, 2, 1, -1, 1, 1, 0, 2}>
+        { y = GatherElements <axis = 0> (x, i) }"""
+    feed, found = ask(parsed(text))
+    assert np.array_equal(found["y"].ways[0][0], feed["x"][[[0, 2, 1, 2], [1, 1, 0, 2]], np.arange(4)])
+
+
 def test_whole_numbers_are_exact():
     _, found = ask(
         parsed("g (float[8] x) => (float[8] y, bool[8] z) { r = Round (x)  y = Add (r, r)  z = Equal (y, r) }")
