@@ -4,6 +4,7 @@ import pytest
 from onnx_models import model, node, run, save
 from onnx_text import parsed
 
+from trtbuild import onnxfile
 from trtbuild.rewriter import rewrite
 
 
@@ -26,3 +27,12 @@ def test_nan_is_not_folded_away(tmp_path):
     done = rewrite(save(proto, tmp_path / "in.onnx"), tmp_path, check=False)
     got = run(onnx.load(str(done.model.path)), {"x": np.array([[0], [np.nan]], np.float32)})["y"]
     assert np.array_equal(got, [[-1], [np.nan]], equal_nan=True)
+
+
+def test_axis_names_that_inference_makes_up_are_not_kept(tmp_path):
+    graph = "g (float[n, 4] x) => (int64[2, k] y) { r = Relu (x)  i = NonZero (r)  y = Neg (i) }"
+    proto = parsed(graph)
+    assert any(d.dim_param.startswith("unk__") for v in onnxfile.inferred(proto) for d in v.type.tensor_type.shape.dim)
+    done = rewrite(save(proto, tmp_path / "in.onnx"), tmp_path, check=False)
+    kept = {v.name: v.type.tensor_type.shape.dim for v in onnx.load(str(done.model.path)).graph.value_info}
+    assert [d.dim_value or d.dim_param for d in kept["i"]] == [2, ""]
