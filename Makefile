@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check fuzz bench bench-rewrite node-cases format clean
+.PHONY: demo test check fuzz bench bench-rewrite bench-calibration node-cases format clean
 
 demo: $(VENV)/.ready
 	$(BIN)/trtbuild demo
@@ -26,7 +26,15 @@ bench: $(VENV)/.ready
 	echo | tee -a bench/RESULTS.md
 	$(BIN)/python bench/calibration.py | tee -a bench/RESULTS.md
 
-.PHONY: demo test check fuzz bench bench-rewrite node-cases format clean
+bench-rewrite: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev,bench]'
+	$(BIN)/python bench/rewrite.py
+
+bench-calibration: $(VENV)/.ready
+	$(BIN)/python bench/calibrate.py
+
+node-cases: $(VENV)/.ready
+	$(BIN)/python bench/node_cases.py
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .

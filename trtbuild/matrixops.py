@@ -131,6 +131,23 @@ def multiply_accumulates(model: ModelProto, sizes: Mapping[str, int]) -> dict[st
     return found
 
 
+def tensor_bytes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """Bytes of every tensor at given shapes of the inputs, four an element; those ONNX cannot infer are missing.
+
+    Args:
+        model: The model, with or without its weights.
+        shapes: Input name to its shape.
+    """
+    sizes = {
+        dim.dim_param: size
+        for value in model.graph.input
+        if value.name in shapes
+        for dim, size in zip(value.type.tensor_type.shape.dim, shapes[value.name], strict=True)
+        if dim.dim_param
+    }
+    return {name: 4 * math.prod(shape) for name, shape in _shapes_at(model, sizes).items()}
+
+
 def _shapes_at(model: ModelProto, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
     """Every shape that ONNX can infer once the named axes have sizes."""
     light = onnxfile.without_weights(model)

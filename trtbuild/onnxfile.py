@@ -137,9 +137,16 @@ def save(model: ModelProto, path: Path, *, folder: Path | None = None) -> Stored
 
 def _save_from(model: ModelProto, path: Path, folder: Path) -> StoredFile:
     """Moves every weight that is on disk, or large, into the data file beside ``path``."""
+    data = path.with_name(f"{path.name}.data")
+    _move_weights(model, data, folder)
+    with path.open("wb") as stream:
+        stream.write(model.SerializeToString(deterministic=True))
+    return StoredFile.of(path, (data,))
+
+
+def _move_weights(model: ModelProto, data: Path, folder: Path) -> None:
     from onnx import TensorProto
 
-    data = path.with_name(f"{path.name}.data")
     with data.open("wb") as stream:
         for tensor in _tensors(model.graph):
             if not tensor.external_data and len(tensor.raw_data) <= _SMALL:
@@ -153,9 +160,25 @@ def _save_from(model: ModelProto, path: Path, folder: Path) -> StoredFile:
             for key, value in (("location", data.name), ("offset", start), ("length", len(raw))):
                 tensor.external_data.add(key=key, value=str(value))
             tensor.data_location = TensorProto.EXTERNAL
-    with path.open("wb") as stream:
-        stream.write(model.SerializeToString(deterministic=True))
-    return StoredFile.of(path, (data,))
+
+
+def with_weights_on_disk(path: Path, folder: Path) -> tuple[ModelProto, Path]:
+    """A model whose large weights lie in a data file, so that any number of sessions can map them.
+
+    Args:
+        path: The ``.onnx`` file; only read.
+        folder: Where a data file is made, when the model has none.
+
+    Returns:
+        The model, and the folder that its data file lies in.
+    """
+    model = load(path, weights=False)
+    if any(t.external_data for t in _tensors(model.graph)):
+        return model, path.parent
+    _move_weights(model, folder / f"{path.name}.data", folder)
+    light = type(model)()
+    light.ParseFromString(model.SerializeToString())  # the old message would keep what was cleared until it goes
+    return light, folder
 
 
 def without_weights(

@@ -20,13 +20,14 @@ ORT_PACKAGES = ("onnxruntime", "onnx", "numpy")
 """Packages whose versions belong in the key of a stage that runs ONNX."""
 
 
-def session(model: Path | ModelProto, *, optimise: bool = False, folder: Path | None = None) -> Any:
+def session(model: Path | ModelProto, *, optimise: bool = False, folder: Path | None = None, lean: bool = False) -> Any:
     """An ``onnxruntime.InferenceSession``.
 
     Args:
         model: A file, or a model in memory; one above protobuf's limit goes through a temporary file.
         optimise: Whether ONNX Runtime may rewrite the graph; only for measuring speed.
         folder: Where weights lie that a model in memory leaves on disk.
+        lean: Whether memory is given back after each run; for models that are run beside others.
 
     Raises:
         InvalidOnnxError: ONNX Runtime cannot load it.
@@ -38,6 +39,7 @@ def session(model: Path | ModelProto, *, optimise: bool = False, folder: Path | 
     options.log_severity_level = 4
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = not lean
     if folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     source = str(model) if isinstance(model, os.PathLike) else _serialised(model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trtbuild.artifacts.files import StoredFile
 from trtbuild.artifacts.tensors import NodePrecision, Precision, TensorSpec
@@ -105,20 +105,41 @@ class RewrittenOnnx:
 
 
 @dataclass(frozen=True)
+class ChannelRange:
+    """What calibration saw of a tensor's channels.
+
+    Attributes:
+        axis: The tensor's axis that they lie along.
+        amax: Largest |x| seen of each, in the tensor's unit.
+        mean: Mean of each, in the tensor's unit.
+    """
+
+    axis: int
+    amax: tuple[float, ...]
+    mean: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class TensorRange:
     """What calibration saw of one tensor and what it kept.
 
     Attributes:
         amax: Largest |x| kept, in the tensor's unit; the INT8 scale is amax / 127.
-        seen_min: Smallest value seen.
+        seen_min: Smallest value seen; None, as are the next four, where the range came from TensorRT's cache.
         seen_max: Largest value seen.
         clipped: Share of the values seen whose magnitude is above ``amax`` (0 to 1).
+        mean: Mean of the values seen.
+        outliers: Share of the values seen (0 to 1) beyond six standard deviations.
+        nonfinite: Count of NaN and Inf seen; they are in none of the other figures.
     """
 
     amax: float
-    seen_min: float
-    seen_max: float
-    clipped: float
+    seen_min: float | None
+    seen_max: float | None
+    clipped: float | None
+    mean: float | None = 0.0
+    outliers: float | None = 0.0
+    nonfinite: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,12 +148,14 @@ class CalibrationTable:
 
     Attributes:
         graph: Digest of the ONNX model the ranges belong to.
-        method: Name of the method that chose ``amax``.
-        data: Digest of the samples.
-        samples: How many samples were run.
+        method: Name of the method that chose ``amax``; ``cache:<algorithm>`` for a table read from TensorRT's cache.
+        data: Digest of the rows, whatever their order and batches; of the cache where it came from one.
+        samples: How many rows were run; 0 for a cache, which does not say.
         row_digests: Digest of each row of the samples, so that verification can refuse to reuse one.
         synthetic: True when the samples were random numbers.
         ranges: Tensor name to its range.
+        channels: Tensor name to the ranges of its channels, where they were measured.
+        notes: What a reader should know, such as why ``auto`` chose the method.
     """
 
     graph: str
@@ -142,6 +165,44 @@ class CalibrationTable:
     row_digests: tuple[str, ...]
     synthetic: bool
     ranges: Mapping[str, TensorRange]
+    channels: Mapping[str, ChannelRange] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TriedTransform:
+    """A change for better numbers in low precision that was tried, and what it brought.
+
+    Attributes:
+        name: ``smoothing``, ``cross_layer``, ``bias_correction`` or ``weight_clipping``.
+        change: What it does to this graph, in words.
+        before_db: SQNR of the worst output without it, on calibration rows that chose nothing.
+        after_db: The same with it.
+        kept: Whether the graph has it.
+    """
+
+    name: str
+    change: str
+    before_db: float
+    after_db: float
+    kept: bool
+
+
+@dataclass(frozen=True)
+class EqualizedOnnx:
+    """The model with channels balanced for low precision: the same function in FP32.
+
+    Attributes:
+        model: The ONNX file.
+        tried: What was tried, in order, and whether it was kept.
+        judged_on: Rows that decided.
+        notes: What a reader should know.
+    """
+
+    model: StoredFile
+    tried: tuple[TriedTransform, ...]
+    judged_on: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

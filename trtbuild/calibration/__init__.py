@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 from trtbuild import onnxfile
-from trtbuild.artifacts import CalibrationTable, StoredFile, TensorRange
-from trtbuild.calibration.histogram import StreamingHistogram
-from trtbuild.content import feed_digest, json_digest
-from trtbuild.errors import FeedError, ModelError
-from trtbuild.feeds import Sample, Samples, check_feed, row_digests
-from trtbuild.registry import Registry
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
+from trtbuild.artifacts import CalibrationTable, StoredFile
+from trtbuild.calibration.collector import BUDGET_MB, Wanted, collect
+from trtbuild.calibration.parts import parts
+from trtbuild.calibration.statistics import ActivationStatistics, merge
+from trtbuild.calibration.table import METHODS, table_from
+from trtbuild.content import json_digest
+from trtbuild.feeds import Sample, Samples, row_digests
+from trtbuild.quantization import Fidelity, place, write_qdq
 
 PACKAGES = ("onnx", "onnxruntime", "numpy")
-METHODS = Registry("trtbuild.calibration.methods", "calibration method")
 
 
 def calibrate(
     model: StoredFile | Path | str,
     samples: Samples | Iterable[Mapping[str, Any]] | Iterable[Sample],
     *,
-    method: str = "entropy",
+    method: str = "auto",
     tensors: Sequence[str] | None = None,
+    budget_mb: float = BUDGET_MB,
     on_sample: Callable[[int], None] = lambda _rows: None,
 ) -> CalibrationTable:
     """Measures the ranges of a model's activations in one pass and constant memory.
 
     Args:
-        model: The rewritten FP32 ONNX.
+        model: The rewritten FP32 ONNX; only read.
         samples: Feeds: dicts from input name to array, with the batch axis.
         method: How the largest |x| to keep is chosen; ``trtbuild methods`` lists them.
-        tensors: Which tensors to measure; the computed inputs of Conv, MatMul and Gemm when left out.
+        tensors: Which tensors to measure; those where TensorRT wants a Q/DQ pair when left out.
+        budget_mb: What the measured tensors may take in memory at a time, in MB.
         on_sample: Called with the rows done so far, after each feed.
 
     Returns:
@@ -43,7 +45,7 @@ def calibrate(
 
     Raises:
         FeedError: No sample, or one that does not fit the model.
-        ModelError: A tensor turns NaN or Inf.
+        ModelError: Tensors turn NaN or Inf.
 
     Example:
         >>> import tempfile, numpy as np, onnx, onnx.parser
@@ -55,76 +57,51 @@ def calibrate(
         >>> calibrate(path, feeds, method="minmax").ranges["x"].amax
         3.0
     """
-    from trtbuild.matrixops import matrix_nodes
-    from trtbuild.onnxrun import run, session
-
-    threshold = METHODS.load(method).threshold
+    chosen = METHODS.load(method)  # a wrong name is told before the work
     stored = model if isinstance(model, StoredFile) else onnxfile.stored(Path(model))
-    proto = onnxfile.load(stored.path)
-    names = list(tensors or dict.fromkeys(t for n in matrix_nodes(proto) if n.weight for t in n.activations))
-    histograms = {name: StreamingHistogram() for name in names}
-    inputs = onnxfile.inputs(proto)
-    exposed = session(_expose(proto, names))
-    digests: list[str] = []
-    seen: list[str] = []
-    rows = 0
-    for number, sample in enumerate(_checked(samples, inputs)):
-        values = run(exposed, sample.feed, names) if names else {}
-        for name, array in values.items():
-            _count(histograms[name], array, name, number)
-        digests.append(sample.digest)
-        seen.extend(row_digests(sample, inputs))
-        rows += sample.rows
-        on_sample(rows)
-    if not digests:
-        raise FeedError("there is no sample", place="calibration", hint="the reader must yield at least one feed")
-    return CalibrationTable(
-        graph=stored.digest,
-        method=method,
-        data=json_digest(digests),
-        samples=rows,
-        row_digests=tuple(seen),
-        synthetic=isinstance(samples, Samples) and samples.synthetic,
-        ranges={name: _range(h, threshold) for name, h in histograms.items()},
-    )
+    wanted = wanted_of(stored) if tensors is None else Wanted(tuple(tensors))
+    if hasattr(chosen, "choose"):
+        fit, judge = parts(samples, onnxfile.inputs(onnxfile.load(stored.path, weights=False)))
+        seen = collect(stored, fit, wanted, budget_mb=budget_mb, on_sample=on_sample)
+        return _choose(chosen, stored, seen, list(judge))
+    return table_from(collect(stored, samples, wanted, budget_mb=budget_mb, on_sample=on_sample), method)
 
 
-def _checked(samples: Any, inputs: Any) -> Iterable[Sample]:
-    for number, item in enumerate(samples):
-        if isinstance(item, Sample):
-            yield item
-        else:
-            feed = check_feed(item, inputs, f"sample {number}")
-            yield Sample(feed, None, feed_digest(feed))
+def wanted_of(model: StoredFile) -> Wanted:
+    """What INT8 needs to know of a model: the tensors where TensorRT wants a Q/DQ pair, and their channels."""
+    proto = onnxfile.load(model.path, weights=False)
+    placement = place(proto)
+    channels = {n.activation: 1 if n.op.startswith("Conv") else -1 for n in placement.nodes}
+    return Wanted(placement.tensors, channels=channels)
 
 
-def _expose(model: ModelProto, names: Sequence[str]) -> ModelProto:
-    """The model with those tensors among its outputs; the graph's own outputs go."""
-    import onnx
+def _choose(chosen: ModuleType, model: StoredFile, seen: ActivationStatistics, judge: list[Sample]) -> CalibrationTable:
+    """Lets a method choose that measures; the rows that judge are calibration rows as well."""
+    proto = onnxfile.load(model.path)
+    placement = place(proto)
+    if not judge or not placement.nodes:
+        why = "there is one sample only" if placement.nodes else "nothing is quantised"
+        note = f"auto took {chosen.CANDIDATES[0]} without measuring: {why}"
+        return table_from(seen, chosen.CANDIDATES[0], notes=(note,))
+    fidelity = Fidelity(proto, judge)
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    if names:
-        del copy.graph.output[:]
-        copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    return copy
+    def sqnr(table: CalibrationTable) -> float:
+        return fidelity.sqnr_db(write_qdq(proto, placement, {n: r.amax for n, r in table.ranges.items()}))
 
-
-def _count(histogram: StreamingHistogram, array: Any, name: str, number: int) -> None:
-    import numpy as np
-
-    if not np.isfinite(array).all():
-        raise ModelError(
-            f"tensor {name!r} turns NaN or Inf on sample {number}",
-            place="calibration",
-            hint="look at that sample, and run the FP32 model on it: no range can hold this tensor",
-        )
-    histogram.add(array)
+    judged = [digest for sample in judge for digest in row_digests(sample, onnxfile.inputs(proto))]
+    table: CalibrationTable = chosen.choose(lambda name: table_from(seen, name), sqnr, len(judged))
+    rows = (*table.row_digests, *judged)
+    return replace(table, row_digests=rows, samples=len(rows), data=json_digest(sorted(rows)))
 
 
-def _range(histogram: StreamingHistogram, threshold: Callable[[Any], float]) -> TensorRange:
-    counted = histogram.result()
-    if counted.amax == 0:  # always zero: any scale is right
-        return TensorRange(amax=1.0, seen_min=0.0, seen_max=0.0, clipped=0.0)
-    amax = float(threshold(counted))
-    return TensorRange(amax, histogram.seen_min, histogram.seen_max, counted.clipped(amax))
+__all__ = [
+    "METHODS",
+    "PACKAGES",
+    "ActivationStatistics",
+    "Wanted",
+    "calibrate",
+    "collect",
+    "merge",
+    "table_from",
+    "wanted_of",
+]

@@ -52,10 +52,16 @@ class StreamingHistogram:
     def __init__(self) -> None:
         import numpy as np
 
-        self._counts: NDArray[np.int64] = np.zeros(BINS, np.int64)
-        self._exponent: int | None = None  # the range is [0, 2 ** exponent)
-        self.seen_min = math.inf
-        self.seen_max = -math.inf
+        self.counts: NDArray[np.int64] = np.zeros(BINS, np.int64)
+        self.exponent: int | None = None  # the range is [0, 2 ** exponent); None while all values were zero
+        self.amax = 0.0
+
+    @classmethod
+    def of(cls, counts: NDArray[np.int64], exponent: int | None, amax: float) -> StreamingHistogram:
+        """One that has counted already."""
+        made = cls()
+        made.counts, made.exponent, made.amax = counts.copy(), exponent, amax
+        return made
 
     def add(self, values: NDArray[np.floating]) -> None:
         """Counts the values of an array of any shape; all must be finite."""
@@ -63,35 +69,33 @@ class StreamingHistogram:
 
         if not values.size:
             return
-        self.seen_min = min(self.seen_min, float(values.min()))
-        self.seen_max = max(self.seen_max, float(values.max()))
         magnitudes = np.abs(values, dtype=np.float32).ravel()
         largest = float(magnitudes.max())
+        self.amax = max(self.amax, largest)
         if largest > 0:
             self._grow(max(math.frexp(largest)[1], _SMALLEST))
-        scale = np.float32(BINS / 2.0 ** (self._exponent if self._exponent is not None else 0))
-        self._counts += np.bincount((magnitudes * scale).astype(np.int32), minlength=BINS)
+        magnitudes *= np.float32(BINS / 2.0 ** (self.exponent or 0))  # a power of two: exact
+        self.counts += np.bincount(magnitudes.astype(np.intp), minlength=BINS)
 
     def merge(self, other: StreamingHistogram) -> None:
         """Adds another histogram's counts; the same as having added its arrays here."""
-        self.seen_min, self.seen_max = min(self.seen_min, other.seen_min), max(self.seen_max, other.seen_max)
-        if other._exponent is None:
-            self._counts += other._counts
+        self.amax = max(self.amax, other.amax)
+        if other.exponent is None:
+            self.counts += other.counts
             return
-        self._grow(other._exponent)
-        self._counts += _coarser(other._counts, (self._exponent or 0) - other._exponent)
+        self._grow(other.exponent)
+        self.counts += _coarser(other.counts, (self.exponent or 0) - other.exponent)
 
     def result(self) -> Histogram:
         """What has been counted so far."""
-        amax = max(abs(self.seen_min), abs(self.seen_max)) if self.seen_min <= self.seen_max else 0.0
-        return Histogram(self._counts.copy(), 2.0 ** (self._exponent or 0) / BINS, amax)
+        return Histogram(self.counts.copy(), 2.0 ** (self.exponent or 0) / BINS, self.amax)
 
     def _grow(self, exponent: int) -> None:
-        if self._exponent is None:  # until now only zeros, all of them in bin 0 of any range
-            self._exponent = exponent
-        elif exponent > self._exponent:
-            self._counts = _coarser(self._counts, exponent - self._exponent)
-            self._exponent = exponent
+        if self.exponent is None:  # until now only zeros, all of them in bin 0 of any range
+            self.exponent = exponent
+        elif exponent > self.exponent:
+            self.counts = _coarser(self.counts, exponent - self.exponent)
+            self.exponent = exponent
 
 
 def _coarser(counts: NDArray[np.int64], doublings: int) -> NDArray[np.int64]:

@@ -22,7 +22,7 @@ from trtbuild.artifacts import (
 from trtbuild.errors import IntegrityError, PrecisionError, UsageError
 from trtbuild.matrixops import multiply_accumulates, node_precisions
 from trtbuild.precision.lower import lower
-from trtbuild.precision.quantize import quantize
+from trtbuild.quantization import Placement, place, write_qdq
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -77,14 +77,9 @@ def assign_precision(
     if precision == "int8":
         if table is None:
             raise UsageError("int8 needs a calibration table", place="assign precision", hint="run calibrate first")
-        if table.graph != stored.digest:
-            raise IntegrityError(
-                f"the calibration table belongs to graph {table.graph[:12]}, this one is {stored.digest[:12]}",
-                place=str(stored.path),
-                hint="calibrate this graph: ranges of another one are silently wrong",
-            )
-        quantized = quantize(proto, table)
-        typed, kept = quantized.model, quantized.kept
+        placement = place(proto)
+        _hold_table(table, stored, placement)
+        typed, kept = write_qdq(proto, placement, {n: r.amax for n, r in table.ranges.items()}), placement.kept
     elif precision in ("fp16", "bf16"):
         lowered = lower(proto, precision)
         typed, kept = lowered.model, lowered.kept
@@ -96,6 +91,27 @@ def assign_precision(
         _hold_asked(assignment, kept, precision)
     sizes = {axis: r.opt for axis, r in profiles[0].axes.items()} if profiles else {}
     return _finish(typed, Path(workdir), precision, assignment, multiply_accumulates(proto, sizes), kept, notes)
+
+
+def _hold_table(table: CalibrationTable, model: StoredFile, placement: Placement) -> None:
+    """Refuses a table of another graph, and says what differs.
+
+    Raises:
+        IntegrityError: It belongs to another graph.
+    """
+    if table.graph == model.digest:
+        return
+    missing = [n for n in placement.tensors if n not in table.ranges]
+    said = (
+        f"{len(missing)} of its {len(placement.tensors)} tensors have no range, the first {missing[0]!r}"
+        if missing
+        else "all its tensors have a range, so the weights or the nodes between have changed"
+    )
+    raise IntegrityError(
+        f"the calibration table belongs to graph {table.graph[:12]}, this one is {model.digest[:12]}: {said}",
+        place=str(model.path),
+        hint="calibrate this graph: ranges of another one are silently wrong",
+    )
 
 
 def _name_nodes(model: ModelProto) -> None:

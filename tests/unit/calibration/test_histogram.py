@@ -49,11 +49,6 @@ def test_only_zeros_and_nothing_at_all():
     assert counted().result().counts.sum() == 0
 
 
-def test_the_sign_is_kept_for_what_was_seen():
-    histogram = counted([-3, 1], [2])
-    assert (histogram.seen_min, histogram.seen_max, histogram.result().amax) == (-3, 2, 3)
-
-
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_every_float_type_counts_alike(dtype):
     histogram = StreamingHistogram()

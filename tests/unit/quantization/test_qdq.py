@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import numpy as np
 import onnx
 import pytest
@@ -18,22 +20,27 @@ from onnx_models import (
     weights,
 )
 
-from trtbuild.artifacts import CalibrationTable, TensorRange
 from trtbuild.calibration import calibrate
 from trtbuild.errors import IntegrityError, UsageError
 from trtbuild.matrixops import matrix_nodes, node_precisions
 from trtbuild.precision import assign_precision
-from trtbuild.precision.quantize import quantize
+from trtbuild.quantization import place, write_qdq
 
 
-def table(proto, amax=2.0):
+@dataclass
+class Quantized:
+    model: onnx.ModelProto
+    kept: dict
+
+
+def quantize(proto, amax=2.0, **options):
+    placement = place(proto)
     names = [t for n in matrix_nodes(proto) for t in n.activations]
-    ranges = {name: TensorRange(amax, -amax, amax, 0.0) for name in names}
-    return CalibrationTable("graph", "minmax", "data", 1, ("s",), False, ranges)
+    return Quantized(write_qdq(proto, placement, dict.fromkeys(names, amax), **options), placement.kept)
 
 
-def quantized(proto, amax=2.0):
-    done = quantize(proto, table(proto, amax))
+def quantized(proto, amax=2.0, **options):
+    done = quantize(proto, amax, **options)
     onnx.checker.check_model(done.model, full_check=True)
     return done
 
@@ -46,7 +53,7 @@ def producer(proto, name):
 def test_results_stay_near_fp32(make):
     proto = make()
     feed = random_feed(proto, n=8)
-    after = quantize(proto, table(proto, amax=6.0)).model
+    after = quantize(proto, amax=6.0).model
     left, right = run(proto, feed)["y"], run(after, feed)["y"]
     cosine = float((left * right).sum() / np.linalg.norm(left) / np.linalg.norm(right))
     assert cosine > 0.99
@@ -55,7 +62,7 @@ def test_results_stay_near_fp32(make):
 
 def test_the_model_is_left_unchanged():
     proto = cnn()
-    quantize(proto, table(proto))
+    quantize(proto)
     assert proto == cnn()
 
 
@@ -203,9 +210,8 @@ def test_a_model_that_is_quantised_already_is_left_as_it_is():
 
 
 def test_a_tensor_without_a_range_is_an_error():
-    empty = CalibrationTable("graph", "minmax", "data", 1, ("s",), False, {})
     with pytest.raises(IntegrityError, match="no range for 'x'"):
-        quantize(matmul(), empty)
+        write_qdq(matmul(), place(matmul()), {})
 
 
 def assigned(proto, tmp_path, precision="int8"):

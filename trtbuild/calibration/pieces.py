@@ -1,0 +1,157 @@
+"""A model cut into consecutive pieces, so that the tensors asked of each fit a budget together.
+
+ONNX Runtime keeps every tensor that is asked for until a run ends. Each piece is a model of its own; what later pieces
+read is handed on. So no node runs twice, and the results are those of the whole graph. The weights stay in one file
+that all pieces map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtbuild import onnxfile, onnxrun
+from trtbuild.matrixops import tensor_bytes
+from trtbuild.onnxfile import reads
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from onnx import ModelProto, NodeProto
+
+    Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Some consecutive nodes as a model of its own.
+
+    Attributes:
+        session: Runs it.
+        reads: What it reads.
+        gives: What is asked of it: what is yielded, and what later pieces read.
+        yields: What is yielded.
+    """
+
+    session: Any
+    reads: tuple[str, ...]
+    gives: tuple[str, ...]
+    yields: tuple[str, ...]
+
+
+class Pieces:
+    """Runs a model and yields some of its tensors, a few at a time.
+
+    Args:
+        model: The model; its large weights lie on disk.
+        folder: Where they lie.
+        tensors: Which tensors to yield.
+        budget: Bytes that those of one piece may take together; at least one tensor is held.
+    """
+
+    def __init__(self, model: ModelProto, folder: Path, tensors: Sequence[str], budget: float) -> None:
+        self._model, self._folder, self._budget = model, folder, budget
+        self._weights = {t.name: t for t in model.graph.initializer}
+        self._types = onnxfile.element_types(model)
+        self._fed = {v.name for v in model.graph.input}
+        self._known = self._fed | set(self._weights) | {t for n in model.graph.node for t in n.output}
+        self._inputs = tuple(t for t in tensors if t in self._fed)
+        self._tensors = frozenset(t for t in tensors if t not in self._fed)
+        self._expected: dict[tuple[tuple[str, tuple[int, ...]], ...], Mapping[str, int]] = {}
+        self._bytes: dict[str, int] = dict.fromkeys(self._tensors, 0)  # the most that each has been expected to take
+        self._pieces: list[_Piece] = []
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def run(self, feed: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
+        """Runs one feed and yields each tensor with its name, in the graph's order."""
+        self._cut_for(feed)
+        for name in self._inputs:
+            yield name, feed[name]
+        live = dict(feed)
+        for number, piece in enumerate(self._pieces):
+            made = onnxrun.run(piece.session, {n: live[n] for n in piece.reads}, piece.gives)
+            later = {n for p in self._pieces[number + 1 :] for n in p.reads}
+            live = {n: a for n, a in {**live, **made}.items() if n in later}
+            for name in piece.yields:
+                yield name, made.pop(name)
+
+    def _cut_for(self, feed: Mapping[str, Array]) -> None:
+        """Cuts anew where this feed needs more than the cut allows for; one for a larger feed serves a smaller one."""
+        shapes = tuple((n, a.shape) for n, a in feed.items())
+        if shapes in self._expected:
+            return
+        self._expected[shapes] = tensor_bytes(self._model, dict(shapes))
+        grown = {n: max(size, self._expected[shapes].get(n, 0)) for n, size in self._bytes.items()}
+        fits = all(len(p.yields) <= 1 or sum(grown[n] for n in p.yields) <= self._budget for p in self._pieces)
+        self._bytes = grown
+        if not self._pieces or not fits:
+            self._pieces = self._cut() if self._tensors else []
+
+    def _cut(self) -> list[_Piece]:
+        nodes: list[list[NodeProto]] = [[]]
+        yields: list[list[str]] = [[]]
+        held = 0
+        left = set(self._tensors)
+        for node in self._model.graph.node:
+            if not left:
+                break  # nothing behind the last one needs to run
+            mine = [t for t in node.output if t in left]
+            size = sum(self._bytes[t] for t in mine)
+            if mine and yields[-1] and held + size > self._budget:
+                nodes.append([])
+                yields.append([])
+                held = 0
+            nodes[-1].append(node)
+            yields[-1] += mine
+            left -= set(mine)
+            held += size
+        pieces = self._sessions(nodes, yields)
+        if pieces is None:  # a type that ONNX cannot infer would have to be declared where the cut goes through
+            self._budget = float("inf")
+            return self._cut()
+        return pieces
+
+    def _sessions(self, nodes: Sequence[Sequence[NodeProto]], yields: Sequence[Sequence[str]]) -> list[_Piece] | None:
+        """From the last to the first, for what later pieces read has to be known; None where a cut is not possible."""
+        asked: set[str] = set()
+        pieces: list[_Piece] = []
+        for mine, wanted in zip(reversed(nodes), reversed(yields), strict=True):
+            made = {t for n in mine for t in n.output if t}
+            gives = tuple(t for n in mine for t in n.output if t in asked or t in wanted)
+            kept = _needed(mine, gives)
+            outer = dict.fromkeys(t for n in kept for t in reads(n) if t in self._known and t not in made)
+            needs = tuple(t for t in outer if t not in self._weights)
+            if not all(self._types.get(t) for t in needs):
+                return None
+            asked = (asked - made) | set(needs)
+            model = self._as_model(kept, needs, gives, [self._weights[t] for t in outer if t in self._weights])
+            pieces.append(_Piece(onnxrun.session(model, folder=self._folder, lean=True), needs, gives, tuple(wanted)))
+        return pieces[::-1]
+
+    def _as_model(
+        self, nodes: Sequence[NodeProto], needs: Sequence[str], gives: Sequence[str], weights: Sequence[Any]
+    ) -> ModelProto:
+        import onnx
+
+        model = onnx.ModelProto(ir_version=self._model.ir_version, opset_import=self._model.opset_import)
+        model.functions.extend(self._model.functions)
+        model.graph.name = "piece"
+        model.graph.node.extend(nodes)
+        model.graph.initializer.extend(weights)
+        model.graph.input.extend(onnx.helper.make_tensor_value_info(n, self._types[n], None) for n in needs)
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in gives)
+        return model
+
+
+def _needed(nodes: Sequence[NodeProto], wanted: Sequence[str]) -> list[NodeProto]:
+    """The nodes that what is wanted comes from, in order."""
+    asked = set(wanted)
+    kept = []
+    for node in reversed(nodes):
+        if any(t in asked for t in node.output):
+            asked |= set(reads(node))
+            kept.append(node)
+    return kept[::-1]

@@ -1,0 +1,72 @@
+"""From what was seen to what is kept: a method's thresholds, as a calibration table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from trtbuild.artifacts import CalibrationTable, TensorRange
+from trtbuild.errors import ModelError
+from trtbuild.registry import Registry
+
+if TYPE_CHECKING:
+    from trtbuild.calibration.statistics import ActivationStatistics, TensorStatistics
+
+METHODS = Registry("trtbuild.calibration.methods", "calibration method")
+
+
+def table_from(seen: ActivationStatistics, method: str, *, notes: Sequence[str] = ()) -> CalibrationTable:
+    """Chooses the largest |x| to keep of every tensor.
+
+    Args:
+        seen: What one pass, or several shards merged, have seen.
+        method: One of ``trtbuild methods`` that works on histograms.
+        notes: For the table.
+
+    Raises:
+        ModelError: Tensors that need a threshold turn NaN or Inf.
+    """
+    _hold_finite(seen)
+    return CalibrationTable(
+        graph=seen.graph,
+        method=method,
+        data=seen.data,
+        samples=len(seen.row_digests),
+        row_digests=tuple(seen.row_digests),
+        synthetic=seen.synthetic,
+        ranges={name: _range(tensor, method) for name, tensor in seen.tensors.items()},
+        channels={name: t.channels.result() for name, t in seen.tensors.items() if t.channels is not None},
+        notes=tuple(notes),
+    )
+
+
+def _hold_finite(seen: ActivationStatistics) -> None:
+    """Names every tensor that no range can hold, not only the first."""
+    bad = {n: t for n, t in seen.tensors.items() if t.histogram is not None and t.nonfinite}
+    if not bad:
+        return
+    lines = [f"{n!r}: {t.nonfinite} values, first on sample {t.first_nonfinite}" for n, t in bad.items()]
+    raise ModelError(
+        f"{len(bad)} tensors turn NaN or Inf:\n    " + "\n    ".join(lines),
+        place="calibration",
+        hint="look at those samples, and run the FP32 model on them: no range can hold these tensors",
+    )
+
+
+def _range(seen: TensorStatistics, method: str) -> TensorRange:
+    low, high = (seen.low, seen.high) if seen.count else (0.0, 0.0)
+    amax = max(-low, high)
+    clipped = 0.0
+    if seen.histogram is not None and amax > 0:
+        counted = seen.histogram.result()
+        amax = float(METHODS.load(method).threshold(counted))
+        clipped = counted.clipped(amax)
+    return TensorRange(
+        amax=amax or 1.0,  # always zero: any scale is right
+        seen_min=low,
+        seen_max=high,
+        clipped=clipped,
+        mean=seen.mean,
+        outliers=seen.outliers(),
+        nonfinite=seen.nonfinite,
+    )
