@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import onnx
 import pytest
 from harness import Tool, populate, sha256
 
@@ -55,6 +56,9 @@ def test_a_cache_goes_out_and_comes_back(tool):
     tool.succeeds("calibrate", "tiny.onnx", *READER, "--method", "mse", "-o", "table.json", "--cache", "int8.cache")
     first = (tool.folder / "int8.cache").read_text().splitlines()[0]
     assert first == "TRT-100300-EntropyCalibration2"
+    held = {line.rpartition(": ")[0] for line in (tool.folder / "int8.cache").read_text().splitlines()[1:]}
+    graph = onnx.load(str(tool.folder / "tiny.onnx")).graph
+    assert {o for n in graph.node for o in n.output if n.op_type in ("Conv", "Relu", "Gemm")} <= held
     tool.succeeds("calibrate", "tiny.onnx", "--from-cache", "int8.cache", "-o", "back.json")
     for name, amax in ranges(tool, "back.json").items():
         assert amax == pytest.approx(ranges(tool, "table.json")[name], rel=1e-6)

@@ -74,7 +74,8 @@ def run(
 
     MODEL is the ONNX file that will be quantised: the table belongs to this very graph. It is only read.
     """
-    from trtbuild.calibration import calibrate
+    from trtbuild import onnxfile
+    from trtbuild.calibration import calibrate, every_float_tensor
     from trtbuild.console import Stopwatch
 
     watch = Stopwatch()
@@ -88,7 +89,8 @@ def run(
         if shard is not None:
             _shard(model, source, shard, budget_mb, on_sample, output, console, watch)
             return
-        table = calibrate(model, source, method=method, budget_mb=budget_mb, on_sample=on_sample)
+        every = every_float_tensor(onnxfile.stored(model)) if cache else ()  # without a scale, TensorRT leaves INT8
+        table = calibrate(model, source, method=method, extra=every, budget_mb=budget_mb, on_sample=on_sample)
     _finish(table, output or Path("table.json"), cache, cache_version, console, watch)
 
 

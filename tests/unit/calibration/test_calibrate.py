@@ -5,7 +5,7 @@ from onnx_models import cnn, matmul, mlp, model, node, random_feed, run, save, w
 
 from trtbuild import onnxfile
 from trtbuild.artifacts import CalibrationTable, TensorSpec, from_json, to_json
-from trtbuild.calibration import calibrate
+from trtbuild.calibration import calibrate, every_float_tensor
 from trtbuild.errors import FeedError, ModelError, UsageError
 from trtbuild.feeds import Samples
 
@@ -137,3 +137,14 @@ def test_an_unknown_method_is_an_error_with_the_nearest(path):
 def test_a_table_survives_json(path):
     table = calibrate(path, feeds(1.0, 2.0))
     assert from_json(CalibrationTable, to_json(table)) == table
+
+
+def test_an_extra_tensor_that_turns_infinite_is_left_out_and_named(tmp_path):
+    nodes = [node("Exp", ["x"], ["e"]), node("Min", ["e", "top"], ["m"]), node("MatMul", ["m", "w"], ["y"])]
+    constants = {"w": weights((4, 2)), "top": np.array(9, "f")}
+    path = save(model(nodes, [("x", ["n", 4])], [("y", ["n", 2])], constants), tmp_path / "m.onnx")
+    stored = onnxfile.stored(path)
+    for method in ("mse", "auto"):
+        table = calibrate(stored, feeds(1000.0, 1.0, 2.0), method=method, extra=every_float_tensor(stored))
+        assert list(table.ranges) == ["m", "x", "y"]
+        assert "no range for 'e': NaN or Inf was seen there" in table.notes
