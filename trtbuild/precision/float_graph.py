@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 MOVES = {
-    "Identity", "Reshape", "Expand", "Unsqueeze", "Squeeze", "Transpose", "Slice", "Gather", "GatherElements", "GatherND",
-    "Concat", "Tile", "Flatten", "Split", "Dropout",
+    "Identity", "Reshape", "Expand", "Unsqueeze", "Squeeze", "Transpose", "Slice", "Gather", "GatherElements",
+    "GatherND", "Concat", "Tile", "Flatten", "Split", "Dropout",
 }  # fmt: skip
 """Operators that hand values on without computing with them."""
 

@@ -1,7 +1,7 @@
 """Nodes that FP16 or BF16 would make wrong whatever the data: found in the graph's structure and constants.
 
-Squares up to the root: x * x leaves FP16 at 256. TensorRT computes LayerNormalization and Softmax in FP32 whatever their
-inputs are, so this is for norms that are written out.
+Squares up to the root: x * x leaves FP16 at 256. TensorRT computes LayerNormalization and Softmax in FP32 whatever
+their inputs are, so this is for norms that are written out.
 
 Guards: the eps of ``x / max(norm, 1e-12)`` is zero in FP16, and 0 / 0 is NaN. So is 0 * (1 / eps) where 1 / eps is Inf.
 
@@ -83,7 +83,8 @@ def guards(graph: FloatGraph) -> dict[str, str]:
         if index is not None and not (node.op_type == "Clip" and index != 1):
             eps = graph.scalar(node.input[index]) or 0.0
             route = _to_divisor(graph, node.output[0], eps)
-            wide |= {name: f"the guard {eps:.3g} against division by zero does not fit FP16" for name in _lost(route)}
+            reason = f"the guard {eps:.3g} against division by zero does not fit FP16"
+            wide |= dict.fromkeys(_lost(route), reason)
     return wide
 
 
@@ -102,7 +103,7 @@ def _to_divisor(graph: FloatGraph, name: str, value: float) -> list[tuple[str, f
         if after is None:
             continue
         rest = _to_divisor(graph, node.output[0], after)
-        if rest or after > value > 0 and node.op_type in ("Reciprocal", "Pow"):
+        if rest or (after > value and node.op_type in ("Reciprocal", "Pow")):
             reached = True
             route += rest or [(node.output[0], after)]
     return [(name, value), *route] if reached else []
@@ -119,7 +120,7 @@ def _becomes(graph: FloatGraph, node: NodeProto, name: str, value: float) -> flo
     other = graph.scalar(node.input[1]) if len(node.input) == 2 and node.input[0] == name else None
     if other is None or node.op_type not in ("Pow", "Mul"):
         return None
-    return value**other if node.op_type == "Pow" else value * other
+    return float(value**other) if node.op_type == "Pow" else value * other
 
 
 def counting(graph: FloatGraph, precision: LowPrecision) -> tuple[dict[str, str], dict[str, str]]:

@@ -1,9 +1,9 @@
 """What does not fit FP16: tensors by their measured ranges, constants by their numbers.
 
 FP16 holds 65504 at most, is coarser below 6.1e-5 and ends at 6e-8. A tensor fits when it was seen within half of that
-largest number: other inputs than the calibration's reach further, and kernels may add up in FP16 on the way (Torch-TensorRT
-has ``use_fp32_acc`` for that). NVIDIA's AutoCast, which has no ranges of its own, draws the line at 512. One that ends
-below 7.6e-6 has fewer than 7 bits left, less than BF16, and does not fit either.
+largest number: other inputs than the calibration's reach further, and kernels may add up in FP16 on the way
+(Torch-TensorRT has ``use_fp32_acc`` against that). NVIDIA's AutoCast draws the line at 512 by default. A tensor that
+ends below 7.6e-6 has fewer than 7 bits left, less than BF16, and does not fit either.
 
 A tensor that does not fit is made and read in FP32: its Cast to FP16 would be Inf, or zero. Attention masks are the
 exception: what only a Softmax reads may end at -30000 instead of -3.4e38, for the exponential of both is zero. Not at
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from onnx import NodeProto
 
 LARGEST = 65504.0
+BF16_LARGEST = 3.3895313892515355e38
 HEADROOM = 2.0
 SMALLEST_NORMAL = 2.0**-14
 COARSE = 2.0**-24 * 128
@@ -78,7 +79,7 @@ def _measured(graph: FloatGraph, name: str, fit: Fit) -> None:
     low, high = graph.ranges[name]
     amax = max(-low, high)
     if amax > LARGEST / HEADROOM:
-        if high <= LARGEST / HEADROOM and _masks(graph, name):
+        if high <= LARGEST / HEADROOM and masks(graph, name):
             fit.floors.add(name)
         else:
             fit.wide[name] = f"{name} reaches {amax:.3g}; FP16 ends at 65504 and half of that is kept free"
@@ -150,33 +151,33 @@ def _makes_mask(graph: FloatGraph, node: NodeProto, index: int) -> bool:
             return False
     elif not _hands_on(graph, node, node.input[index]):
         return False
-    return all(_masks(graph, name) for name in node.output if name)
+    return all(masks(graph, name) for name in node.output if name)
 
 
-def _masks(graph: FloatGraph, name: str, seen: frozenset[str] = frozenset()) -> bool:
+def masks(graph: FloatGraph, name: str, seen: frozenset[str] = frozenset()) -> bool:
     """Whether all that becomes of a tensor's large negative numbers is a Softmax's zero."""
     readers = graph.readers.get(name, [])
     if name in graph.outputs or not readers or name in seen:
         return False
     return all(
         _is_masked_by(node, name)
-        or (_hands_on(graph, node, name) and all(_masks(graph, out, seen | {name}) for out in node.output if out))
+        or (_hands_on(graph, node, name) and all(masks(graph, out, seen | {name}) for out in node.output if out))
         for node in readers
     )
 
 
 def _is_masked_by(node: NodeProto, name: str) -> bool:
     place = _MASK_VALUES.get(node.op_type)
-    return place is not None and [i for i, tensor in enumerate(node.input) if tensor == name] == [place]
+    return [i for i, tensor in enumerate(node.input) if tensor == name] == [place]
 
 
 def _hands_on(graph: FloatGraph, node: NodeProto, name: str) -> bool:
     """Whether a node's result is large and negative where this input is, and right elsewhere."""
     others = [other for other in node.input if other != name]
     if node.op_type in MOVES:
-        return node.input[0] == name or node.op_type == "Concat"
+        return bool(node.input[0] == name) or node.op_type == "Concat"
     if node.op_type == "Where":
-        return node.input[0] != name
+        return bool(node.input[0] != name)
     if node.op_type in ("Add", "Min"):
         return all(high <= _LOGITS for _low, high in _ends(graph, others))
     if node.op_type in ("Mul", "Div") and node.input[0] == name and len(others) == 1:

@@ -18,7 +18,7 @@ def lower_interface(model: ModelProto, low: int, suffix: str, wide: Mapping[str,
         suffix: What was added to a tensor's name to name its lower form.
         wide: Tensors that do not fit.
     """
-    from onnx import TensorProto, helper
+    from onnx import TensorProto
 
     weights = {t.name for t in model.graph.initializer}
     given = [v for v in model.graph.input if _is_fp32(v) and v.name not in weights | set(wide)]
@@ -27,8 +27,7 @@ def lower_interface(model: ModelProto, low: int, suffix: str, wide: Mapping[str,
     outputs = {v.name for v in handed_out}
     nodes: list[NodeProto] = []
     fp32 = {name: f"{name}/fp32{suffix}" for name in names}
-    for value in given:
-        nodes.append(_cast(value.name, fp32[value.name], TensorProto.FLOAT))
+    nodes += [_cast(value.name, fp32[value.name], TensorProto.FLOAT) for value in given]
     for node in model.graph.node:
         if _converts(node, names):
             continue  # between the two forms of one name: both are made anew
@@ -44,7 +43,6 @@ def lower_interface(model: ModelProto, low: int, suffix: str, wide: Mapping[str,
     for value in (*given, *handed_out):
         value.type.tensor_type.elem_type = low
     _drop_unread_casts(model, set(fp32.values()))
-    del helper
     return model
 
 
@@ -60,10 +58,16 @@ def _converts(node: NodeProto, names: Mapping[str, str]) -> bool:
 
 
 def _rename(node: NodeProto, names: Mapping[str, str]) -> None:
-    for index, name in enumerate(node.input):
-        node.input[index] = names.get(name, name)
-    for index, name in enumerate(node.output):
-        node.output[index] = names.get(name, name)
+    """Renames what a node reads and makes, and what is read inside its subgraphs."""
+    for fields in (node.input, node.output):
+        for index, name in enumerate(fields):
+            fields[index] = names.get(name, name)
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            for inner in graph.node:
+                _rename(inner, names)
+            for value in graph.output:
+                value.name = names.get(value.name, value.name)
 
 
 def _cast(source: str, result: str, kind: int) -> NodeProto:

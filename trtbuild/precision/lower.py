@@ -5,8 +5,8 @@ lower type is lowered, with all the inputs and outputs that share it. Every FP32
 is a second tensor, and a Cast makes either from the other where it is read. Graph inputs and outputs keep their types
 unless asked otherwise.
 
-What stays in FP32 is said by ``fragile`` (structure), ``half_ranges`` (numbers) and the caller. Q/DQ pairs stay what they
-are; ``scales`` chooses the type of their scales.
+What stays in FP32 is said by ``fragile`` (structure), ``half_ranges`` (numbers) and the caller. Q/DQ pairs stay what
+they are; ``scales`` chooses the type of their scales.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Lowered:
     Attributes:
         model: The lowered model.
         kept: Node that stayed in FP32 although its inputs are FP32 numbers, to the reason.
-        clamped: Weights with finite values beyond FP16, clamped to its range.
+        clamped: Weights with finite values beyond the lower type, clamped to its range; masks to -30000 in FP16.
         notes: What a reader should know: numbers that FP16 holds badly, masks that were cut off.
     """
 
@@ -77,7 +77,9 @@ def lower(
     return Lowered(done, lowering.kept, tuple(lowering.clamped), tuple(lowering.notes))
 
 
-def _judge(graph: FloatGraph, precision: LowPrecision, keep: Mapping[str, str]) -> tuple[half_ranges.Fit, dict[str, str]]:
+def _judge(
+    graph: FloatGraph, precision: LowPrecision, keep: Mapping[str, str]
+) -> tuple[half_ranges.Fit, dict[str, str]]:
     """What does not fit, and which nodes stay in FP32 for it or for another reason."""
     fit = half_ranges.find(graph) if precision == "fp16" else half_ranges.Fit()
     counted, whole = fragile.counting(graph, precision)
@@ -104,7 +106,7 @@ class _Lowering:
         self.precision = precision
         self.low = onnx.TensorProto.FLOAT16 if precision == "fp16" else onnx.TensorProto.BFLOAT16
         self.graph, self.model = graph, graph.model
-        self.suffix = _free_suffix(self.model, f"/{precision}")
+        self.suffix = low_suffix(self.model, precision)
         self.types = graph.types
         self.weights = graph.weights
         self.opset = onnxfile.opset(self.model) or 17
@@ -233,17 +235,15 @@ class _Lowering:
         from onnx import helper, numpy_helper
 
         values = numpy_helper.to_array(self.weights[name])
-        if self.precision == "bf16":
-            raw = values.astype(ml_dtypes.bfloat16).tobytes()
-            self.model.graph.initializer.append(helper.make_tensor(low, self.low, values.shape, raw, raw=True))
-            return
-        largest = half_ranges.LARGEST
+        bf16 = self.precision == "bf16"
+        largest = half_ranges.BF16_LARGEST if bf16 else half_ranges.LARGEST
         least = half_ranges.MASK_FLOOR if name in self.fit.floors else -largest
         finite = np.isfinite(values)
-        if ((values[finite] < -largest) | (values[finite] > largest)).any():
+        if (np.abs(values[finite]) > largest).any():
             self.clamped.append(name)
             values = np.where(finite, np.clip(values, least, largest), values)
-        self.model.graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), low))
+        raw = values.astype(ml_dtypes.bfloat16 if bf16 else np.float16).tobytes()
+        self.model.graph.initializer.append(helper.make_tensor(low, self.low, values.shape, raw, raw=True))
 
     def _drop_unused(self) -> None:
         used = {name for node in self.model.graph.node for name in reads(node)}
@@ -253,8 +253,9 @@ class _Lowering:
         self.model.graph.initializer.extend(kept)
 
 
-def _free_suffix(model: ModelProto, suffix: str) -> str:
-    """The suffix, longer where a tensor of the model would get a name that another one has."""
+def low_suffix(model: ModelProto, precision: LowPrecision) -> str:
+    """What is added to a tensor's name to name its lower form; longer where a tensor of that name is there already."""
+    suffix = f"/{precision}"
     graph = model.graph
     names = {name for node in graph.node for name in (*node.input, *node.output)}
     names |= {v.name for v in (*graph.input, *graph.initializer)}
