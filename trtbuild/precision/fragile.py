@@ -11,6 +11,7 @@ end in Sin, Cos, a rounding or an index, a small relative error is a large one, 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 from trtbuild.precision.float_graph import MOVES, FloatGraph
@@ -120,7 +121,7 @@ def _becomes(graph: FloatGraph, node: NodeProto, name: str, value: float) -> flo
     other = graph.scalar(node.input[1]) if len(node.input) == 2 and node.input[0] == name else None
     if other is None or node.op_type not in ("Pow", "Mul"):
         return None
-    return float(value**other) if node.op_type == "Pow" else value * other
+    return math.pow(value, other) if node.op_type == "Pow" else value * other
 
 
 def counting(graph: FloatGraph, precision: LowPrecision) -> tuple[dict[str, str], dict[str, str]]:

@@ -2,8 +2,9 @@
 
 From opset 19 on a scale may be FP16, and the type of a DequantizeLinear's scale is the type of its result.
 TensorRT-RTX 1.7.1 takes both forms, and fuses as much in both; but with FP32 scales and a Cast after them it keeps
-results of INT8 kernels in FP32 (12 kernels of MiniLM read FP32; none with FP16 scales). So a scale is lowered where FP16 holds it with all its bits: not below FP16's normal numbers. In BF16 it would be off by up to 1 in
-512, the same way for a whole channel: there it stays FP32.
+results of INT8 kernels in FP32 (12 kernels of MiniLM read FP32; none with FP16 scales). So a scale is lowered where
+FP16 holds it with all its bits: not below FP16's normal numbers. In BF16 it would be off by up to 1 in 512, the same
+way for a whole channel: there it stays FP32.
 """
 
 from __future__ import annotations
