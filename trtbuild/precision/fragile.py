@@ -113,7 +113,7 @@ def _to_divisor(graph: FloatGraph, name: str, value: float) -> list[tuple[str, f
 def _becomes(graph: FloatGraph, node: NodeProto, name: str, value: float) -> float | None:
     """A guard's value after a node that keeps it apart from other numbers."""
     if node.op_type == "Sqrt":
-        return value**0.5
+        return math.sqrt(value)
     if node.op_type == "Reciprocal":
         return 1 / value
     if node.op_type in MOVES:

@@ -1,8 +1,8 @@
 """Runs a lowered graph on samples as a GPU would, finds where it goes wrong, and keeps that in FP32.
 
 Both graphs run in ONNX Runtime: FP32 as it is, the lowered one emulated, with the sums of means rounded too. A tensor
-is at fault where it turns NaN or Inf and the FP32 one does not, or where its error is large and several times that of its
-inputs. The node at fault stays in FP32, and so does what made its inputs when it is the error that grew: a
+is at fault where it turns NaN or Inf and the FP32 one does not, or where its error is large and several times that of
+its inputs. The node at fault stays in FP32, and so does what made its inputs when it is the error that grew: a
 difference of two nearly equal numbers is lost before it is taken.
 """
 

@@ -1,5 +1,7 @@
 """INT8 and FP16 in one graph, and the graph's own types."""
 
+import re
+
 import ml_dtypes
 import numpy as np
 import onnx
@@ -67,8 +69,7 @@ def test_int8_layers_stay_and_the_rest_is_lowered(opset, precision, tmp_path):
         if n.op_type in ("MatMul", "Add", "Relu", "LayerNormalization"):
             assert {found[t] for t in (*n.input, *n.output)} == {low}, n.name
     dequantised = {found[n.output[0]] for n in done.model.graph.node if n.op_type == "DequantizeLinear"}
-    half = precision == "fp16" and opset >= 19
-    assert dequantised == {low if half else TensorProto.FLOAT}
+    assert dequantised == {TensorProto.FLOAT}  # scales keep all their bits
     assert set(node_precisions(done.model).values()) == {"int8"}
     if opset < 23:  # ONNX Runtime's newest Q/DQ kernels
         feed = random_feed(proto, 9)
@@ -80,19 +81,6 @@ def test_a_quantised_tensor_that_is_there_in_fp32_is_read_in_fp32(tmp_path):
     done = lower(quantised(network(21), tmp_path), "fp16")
     quantise = next(n for n in done.model.graph.node if n.op_type == "QuantizeLinear")
     assert list(quantise.input[:2]) == ["x", "x/scale"]
-    assert {"x/scale", "x/scale/fp16"} <= {t.name for t in done.model.graph.initializer}
-
-
-def test_a_scale_that_fp16_does_not_hold_stays_in_fp32_with_a_cast(tmp_path):
-    proto = network(21)
-    for t in proto.graph.initializer:
-        if t.name == "w2":
-            t.CopyFrom(onnx.numpy_helper.from_array(weights((32, 32), 3, 1e-3), "w2"))  # scales of 2e-5
-    done = lower(quantised(proto, tmp_path), "fp16")
-    found = types(done.model)
-    assert found["w2@1/scale"] == found["w2@1/dequantized"] == TensorProto.FLOAT
-    assert found["w1@1/scale/fp16"] == TensorProto.FLOAT16
-    assert found[next(n for n in done.model.graph.node if n.name == "fc2").input[1]] == TensorProto.FLOAT16
 
 
 def test_an_int8_layer_beyond_fp16_stays_in_fp32(tmp_path):
@@ -102,11 +90,18 @@ def test_an_int8_layer_beyond_fp16_stays_in_fp32(tmp_path):
     assert types(done.model)["r/dequantized"] == TensorProto.FLOAT
 
 
-@pytest.mark.parametrize("opset", [17, 21, 23])
+def outputs_of(plan, kind):
+    """Element types that an engine's kernels of one kind hand on, as TensorRT-RTX's log names them."""
+    lines = [line for line in plan.log.path.read_text().splitlines() if f"LayerType: {kind}" in line]
+    return {t for line in lines for t in re.findall(r"Datatype: (\w+)", line.partition("Outputs: ")[2])}
+
+
+@pytest.mark.parametrize("opset", [17, 21])
 def test_int8_with_fp16_builds_and_its_kernels_stay_int8(opset, tmp_path):
     plan = built(lower(quantised(network(opset), tmp_path), "fp16").model, tmp_path)
     assert plan.work.shares == {"int8": 1.0}
-    assert "fp16" in {layer.precision for layer in plan.layers}
+    assert any("Half" in line for line in plan.log.path.read_text().splitlines() if "LayerType: kgen" in line)
+    assert outputs_of(plan, "gemm") == {"Float"}  # its integers summed, not scaled yet: Half would overflow
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
