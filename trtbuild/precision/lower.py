@@ -5,11 +5,8 @@ lower type is lowered, with all the inputs and outputs that share it. Every FP32
 is a second tensor, and a Cast makes either from the other where it is read. Graph inputs and outputs keep their types
 unless asked otherwise.
 
-What stays in FP32 is said by ``fragile`` (structure), ``half_ranges`` (numbers) and the caller.
-
-Q/DQ pairs keep FP32 scales, with Casts around them, although ONNX takes FP16 scales from opset 19 on. TensorRT-RTX
-1.7.1 fuses both forms into the same INT8 kernels. But with FP16 scales its plans hand the kernel's sum of integers over
-in FP16 before it is scaled, and that sum is the result divided by two scales: far beyond 65504.
+What stays in FP32 is said by ``fragile`` (structure), ``half_ranges`` (numbers) and the caller. Q/DQ pairs stay what
+they are; ``scales`` says in which type their scales are.
 """
 
 from __future__ import annotations
@@ -22,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from trtbuild import onnxfile
 from trtbuild.matrixops import MATRIX_OPS
 from trtbuild.onnxfile import reads
-from trtbuild.precision import fragile, half_ranges
+from trtbuild.precision import fragile, half_ranges, scales
 from trtbuild.precision.float_graph import FloatGraph, Range, without_constant_nodes
 from trtbuild.precision.fragile import LowPrecision
 from trtbuild.precision.interface import lower_interface
@@ -33,7 +30,7 @@ if TYPE_CHECKING:
 _KEEP = {
     "Range", "CumSum", "ReduceSumSquare", "ReduceL2", "ReduceLogSumExp", "ReduceLogSum", "LpNormalization",
     "NonMaxSuppression", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial",
-    "EyeLike", "QuantizeLinear", "DequantizeLinear",
+    "EyeLike",
 }  # fmt: skip
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -153,6 +150,8 @@ class _Lowering:
             return ([], [0]) if to.i == onnx.TensorProto.FLOAT else None
         if node.op_type == "ConstantOfShape":
             return None
+        if node.op_type in scales.PAIR:
+            return scales.plan(self.graph, node, self.opset)
         try:
             schema = onnx.defs.get_schema(node.op_type, self.opset, node.domain)
         except onnx.defs.SchemaError:

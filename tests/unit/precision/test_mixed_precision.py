@@ -104,6 +104,42 @@ def test_int8_with_fp16_builds_and_its_kernels_stay_int8(opset, tmp_path):
     assert outputs_of(plan, "gemm") == {"Float"}  # its integers summed, not scaled yet: Half would overflow
 
 
+def weights_only(scale=0.2, opset=21, kind="int4", width=128):
+    nodes = [node("MatMul", ["x", "w"], ["a"], "fc"), node("Relu", ["a"], ["y"], "relu")]
+    proto = model(
+        nodes, [("x", ["n", width])], [("y", ["n", width])], {"w": weights((width, width), 1, scale)}, opset=opset
+    )
+    return write_qdq(proto, place(proto), {}, formats=kind)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_weights_alone_are_unpacked_in_the_lower_type(precision):
+    q = weights_only()
+    done = lower(q, precision)
+    onnx.checker.check_model(done.model, full_check=True)
+    found = types(done.model)
+    unpacked = next(n.output[0] for n in done.model.graph.node if n.op_type == "DequantizeLinear")
+    assert found[unpacked] == {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}[precision]
+    assert ops(done.model).count("Cast") == 2
+    feed = random_feed(q)
+    assert (
+        np.abs(run(q, feed)["y"] - run(emulate(done.model), feed)["y"]).max() < {"fp16": 0.02, "bf16": 0.1}[precision]
+    )
+
+
+@pytest.mark.parametrize("parameters", [{"scale": 1e-4}, {"opset": 17, "kind": "int8_weights"}])
+def test_scales_that_the_lower_type_does_not_hold_stay_in_fp32(parameters):
+    done = lower(weights_only(**parameters), "fp16")
+    unpacked = next(n.output[0] for n in done.model.graph.node if n.op_type == "DequantizeLinear")
+    assert types(done.model)[unpacked] == TensorProto.FLOAT
+
+
+def test_int4_is_unpacked_inside_the_kernel_of_its_product(tmp_path):
+    plan = built(lower(weights_only(width=512), "fp16").model, tmp_path)
+    assert plan.work.shares == {"fp16": 1.0}
+    assert not [layer.name for layer in plan.layers if layer.precision == "int4"]  # a kernel that only unpacks reads it
+
+
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize("make", [mlp, lambda: cnn(22), branching], ids=["mlp", "cnn", "branching"])
 def test_inputs_and_outputs_take_the_lower_type_when_asked(make, precision):
