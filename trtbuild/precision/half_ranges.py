@@ -106,6 +106,7 @@ def _constant(graph: FloatGraph, node: NodeProto, index: int, fit: Fit) -> None:
             fit.floors.add(name)
         else:
             fit.keep.setdefault(node.name, f"its constant {name} reaches {size.amax:.3g}; FP16 ends at 65504")
+            fit.floors.update(out for out in node.output if masks(graph, out))  # (mask - 1) * 1e9
     elif 0 < size.amax < COARSE and node.op_type in _MULTIPLIES:
         fit.keep.setdefault(node.name, f"its constant {name} ends at {size.amax:.3g}, where FP16 has fewer than 7 bits")
 

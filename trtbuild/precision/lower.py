@@ -86,7 +86,7 @@ def _judge(
     fit.wide |= whole
     if precision == "fp16":
         fit.wide |= fragile.guards(graph)
-    kept = {**keep, **fragile.squares(graph, precision), **fit.keep, **counted}
+    kept = {**fragile.squares(graph, precision), **fit.keep, **counted, **keep}
     for node in graph.model.graph.node:
         own = fragile.by_operator(node, precision)
         if own is not None:

@@ -272,6 +272,11 @@ MULTIPLIED = [
     node("Sub", ["one", "f"], ["off"], "off"),
     node("Mul", ["off", "lowest"], ["mask"], "mask"),
 ]
+LESS_ONE = [
+    node("Cast", ["m"], ["f"], "cast", to=TensorProto.FLOAT),
+    node("Sub", ["f", "one"], ["off"], "off"),
+    node("Mul", ["off", "largest"], ["mask"], "mask"),
+]
 CHOSEN = [
     node("Cast", ["m"], ["on"], "cast", to=TensorProto.BOOL),
     node("Where", ["on", "zero", "lowest"], ["mask"], "mask"),
@@ -286,6 +291,16 @@ def test_masks_are_cut_off_and_cost_nothing(nodes, ranges):
     done = held(proto, feed, ranges=ranges)
     assert done.kept == {}
     assert done.clamped == ("lowest",)
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_mask_that_is_less_one_times_a_large_number_is_made_in_fp32_and_cut_off(ranges):
+    proto = attention(*LESS_ONE, one=np.float32(1), largest=np.float32(-LOWEST))
+    feed = {"x": np.full((2, 4), -40, np.float32), "m": np.array([[1, 1, 1, 0], [0, 0, 0, 0]])}
+    done = held(proto, {"x": feed["x"], "m": feed["m"] | 1}, ranges=ranges)
+    assert set(done.kept) == {"mask"}
+    assert np.isfinite(run(emulate(done.model), feed)["y"]).all()
+    assert np.allclose(run(emulate(done.model), feed)["y"][0], run(proto, feed)["y"][0], atol=0.02)
 
 
 def test_a_row_that_is_all_masked_is_no_nan():
