@@ -51,12 +51,14 @@ class Fit:
         keep: Node that stays in FP32 to the reason.
         floors: Tensors and constants that may be cut off at ``MASK_FLOOR``.
         notes: What fits, but badly.
+        weight_notes: The same of constants, by name: it counts for those that are lowered.
     """
 
     wide: dict[str, str] = field(default_factory=dict)
     keep: dict[str, str] = field(default_factory=dict)
     floors: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    weight_notes: dict[str, str] = field(default_factory=dict)
 
 
 def find(graph: FloatGraph) -> Fit:
@@ -115,14 +117,14 @@ def _note_constant(graph: FloatGraph, name: str, amax: float, fit: Fit, *, nan: 
     import numpy as np
 
     if nan:
-        fit.notes.append(f"weight {name!r} holds NaN")
+        fit.weight_notes[name] = f"weight {name!r} holds NaN"
     if 0 < amax < SMALLEST_NORMAL:
-        fit.notes.append(f"weight {name!r} ends at {amax:.3g}, below FP16's normal numbers")
+        fit.weight_notes[name] = f"weight {name!r} ends at {amax:.3g}, below FP16's normal numbers"
     elif amax:
         sizes = np.abs(graph.values(name))
         lost = np.count_nonzero((sizes > 0) & (sizes <= VANISHES)) / sizes.size
         if lost > 0.01:
-            fit.notes.append(f"{lost:.0%} of weight {name!r} rounds to zero in FP16")
+            fit.weight_notes[name] = f"{lost:.0%} of weight {name!r} rounds to zero in FP16"
 
 
 def _reduction(graph: FloatGraph, node: NodeProto, fit: Fit) -> None:

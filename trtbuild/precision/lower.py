@@ -234,6 +234,8 @@ class _Lowering:
         import numpy as np
         from onnx import helper, numpy_helper
 
+        if name in self.fit.weight_notes:
+            self.notes.append(self.fit.weight_notes[name])
         values = numpy_helper.to_array(self.weights[name])
         bf16 = self.precision == "bf16"
         largest = half_ranges.BF16_LARGEST if bf16 else half_ranges.LARGEST
