@@ -168,6 +168,7 @@ def without_constant_nodes(model: ModelProto) -> ModelProto:
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    copy.ir_version = max(copy.ir_version, 4)  # before, every weight had to be an input as well
     nodes = list(copy.graph.node)
     del copy.graph.node[:]
     for node in nodes:

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 _KEEP = {
     "Range", "CumSum", "ReduceSumSquare", "ReduceL2", "ReduceLogSumExp", "ReduceLogSum", "LpNormalization",
     "NonMaxSuppression", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial",
-    "EyeLike",
+    "EyeLike", "SequenceConstruct", "SequenceInsert", "SequenceAt", "SplitToSequence", "ConcatFromSequence", "Optional",
+    "OptionalGetElement",
 }  # fmt: skip
 _NONE: Mapping[str, Any] = MappingProxyType({})
 

@@ -120,3 +120,24 @@ def test_a_constant_node_is_lowered_as_the_weight_it_is():
     done = lower(model(nodes, [("x", ["n", 4])], [("y", ["n", 4])]), "fp16")
     assert done.clamped == ("c",)
     assert [t.name for t in done.model.graph.initializer] == ["c/fp16"]
+
+
+def test_a_model_as_old_as_to_list_its_weights_as_inputs():
+    value = onnx.numpy_helper.from_array(np.full(4, 2, np.float32))
+    nodes = [node("Constant", [], ["c"], "constant", value=value), node("Mul", ["x", "c"], ["y"], "mul")]
+    done = lower(model(nodes, [("x", ["n", 4])], [("y", ["n", 4])], ir=3), "fp16")
+    onnx.checker.check_model(done.model, full_check=True)
+
+
+def test_sequences_stay_in_fp32():
+    nodes = [
+        node("Relu", ["x"], ["a"], "relu"),
+        node("SequenceConstruct", ["a", "x"], ["s"], "construct"),
+        node("SequenceAt", ["s", "first"], ["b"], "at"),
+        node("Neg", ["b"], ["y"], "neg"),
+    ]
+    proto = model(nodes, [("x", ["n", 4])], [("y", ["n", 4])], {"first": np.array(0)})
+    done = lower(proto, "fp16")
+    onnx.checker.check_model(done.model, full_check=True)
+    feed = {"x": weights((2, 4))}
+    assert error(proto, done, feed) < 1e-3
