@@ -58,10 +58,10 @@ def _dequantised_weights(model: ModelProto, weights: Mapping[str, Sequence[int]]
     """Weights that reach their node through a DequantizeLinear (or a Q/DQ pair), by the tensor the node reads."""
     found: dict[str, tuple[int, ...]] = {}
     for node in model.graph.node:
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            source = node.input[0]
-            if source in weights or source in found:
-                found[node.output[0]] = tuple(weights[source] if source in weights else found[source])
+        source = node.input[0] if node.input else ""
+        reaches = source in found or (node.op_type != "Cast" and source in weights)
+        if reaches and node.op_type in ("QuantizeLinear", "DequantizeLinear", "Cast"):
+            found[node.output[0]] = tuple(found[source] if source in found else weights[source])
     return found
 
 
@@ -78,8 +78,8 @@ def _channel_axis(node: NodeProto, shape: Sequence[int]) -> int:
 def node_precisions(model: ModelProto) -> dict[str, NodePrecision]:
     """What each matrix node of a typed graph computes in, read from the graph itself.
 
-    A node behind a DequantizeLinear computes in INT8; any other in the element type of its first input, and in FP32
-    where ONNX cannot infer that. Products of integers are left out.
+    A node behind a DequantizeLinear, or a Cast of one, computes in INT8; any other in the element type of its first
+    input, and in FP32 where ONNX cannot infer that. Products of integers are left out.
     """
     from onnx import TensorProto
 
@@ -91,7 +91,10 @@ def node_precisions(model: ModelProto) -> dict[str, NodePrecision]:
         TensorProto.UNDEFINED: "fp32",
     }
     types = onnxfile.element_types(model)
-    dequantised = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    dequantised: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" or (node.op_type == "Cast" and node.input[0] in dequantised):
+            dequantised.add(node.output[0])
     found: dict[str, NodePrecision] = {}
     for node in model.graph.node:
         if node.op_type in MATRIX_OPS and node.domain in ("", "ai.onnx"):

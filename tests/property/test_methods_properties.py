@@ -10,8 +10,9 @@ from int8_error import best_threshold, mean_squared_error
 from trtbuild.calibration import METHODS
 from trtbuild.calibration.histogram import StreamingHistogram
 from trtbuild.calibration.methods import entropy, mse, percentile
+from trtbuild.calibration.methods.auto import CANDIDATES
 
-NAMES = sorted(METHODS.summaries())
+NAMES = CANDIDATES
 MAGNITUDES = arrays.arrays(
     np.float32,
     st.integers(1, 200),

@@ -85,7 +85,10 @@ class CalibrationSpec(_Strict):
         "leave out the first skip rows of that order.",
     )
     samples: int = Field(512, ge=1, description="Rows (images, sentences) to run at most.")
-    method: str = Field("entropy", description="Calibration method; `trtbuild methods` lists them.")
+    method: str = Field(
+        "auto", description="Calibration method; `trtbuild methods` lists them. auto measures on rows kept apart."
+    )
+    budget_mb: float = Field(64, gt=0, description="What the measured tensors may take in memory at a time, MB.")
 
 
 class AccuracySpec(_Strict):

@@ -75,6 +75,7 @@ def test_what_tensorrt_writes_of_tensors_it_named_itself(cached):
     assert list(found.scales) == ["(Unnamed Layer* 64) [Shuffle]_output", "input_1:0", "/a/b: c"]
     assert found.scales["(Unnamed Layer* 64) [Shuffle]_output"] == 0
     assert found.scales["/a/b: c"] == float(np.uint32(0x9AD).view(np.float32))
+    assert cache_text(found) == text.replace(": 9ad", ": 000009ad")
 
 
 def test_line_ends_and_blank_lines_do_not_matter(cached):
@@ -205,6 +206,13 @@ def test_names_are_held_against_the_graph(cached):
     assert fit.unknown == ("(Unnamed Layer* 1)", "q")
     assert fit.missing == {"h2": "not in the cache"}
     assert fit_cache(found, mlp(), tensors=["x", "h3"]).missing == {}
+
+
+def test_a_weight_that_is_listed_as_an_input_is_a_weight_all_the_same(cached):
+    proto = mlp()
+    proto.graph.input.append(onnx.helper.make_tensor_value_info("w1", onnx.TensorProto.FLOAT, [8, 16]))
+    fit = fit_cache(cached("TRT-8601-EntropyCalibration2\nx: 3f800000\nw1: 3c010a14\n"), proto)
+    assert (list(fit.ranges), fit.weights) == (["x"], ("w1",))
 
 
 def test_what_the_graph_lacks_is_told_in_the_notes(cached, graph):
