@@ -137,6 +137,7 @@ def _run(typed: ModelProto, graph: FloatGraph, forms: Mapping[str, str], feeds: 
     made = {name for node in emulated.graph.node for name in node.output}
     read = {n: f"{f}/wide" if f"{f}/wide" in made else f for n, f in forms.items()}  # NumPy has no BF16
     names = list(forms)
+    floors = {name: MASK_FLOOR if masks(graph, name) else -math.inf for name in names}
     left = session(_handing_out(graph.model, names))
     right = session(_handing_out(emulated, [read[n] for n in names]))
     for start in range(0, len(names), _AT_ONCE):
@@ -145,8 +146,7 @@ def _run(typed: ModelProto, graph: FloatGraph, forms: Mapping[str, str], feeds: 
             reference = run(left, feed, some)
             subject = run(right, _as_typed(feed, kinds), [read[n] for n in some])
             for name in some:
-                floor = MASK_FLOOR if masks(graph, name) else -math.inf
-                seen[name].add(reference[name], subject[read[name]], floor)
+                seen[name].add(reference[name], subject[read[name]], floors[name])
     return seen
 
 
