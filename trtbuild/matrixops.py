@@ -141,6 +141,16 @@ def tensor_bytes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict
         model: The model, with or without its weights.
         shapes: Input name to its shape.
     """
+    return {name: 4 * math.prod(shape) for name, shape in tensor_shapes(model, shapes).items()}
+
+
+def tensor_shapes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor at given shapes of the inputs; those ONNX cannot infer are missing.
+
+    Args:
+        model: The model, with or without its weights.
+        shapes: Input name to its shape.
+    """
     sizes = {
         dim.dim_param: size
         for value in model.graph.input
@@ -148,7 +158,7 @@ def tensor_bytes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict
         for dim, size in zip(value.type.tensor_type.shape.dim, shapes[value.name], strict=True)
         if dim.dim_param
     }
-    return {name: 4 * math.prod(shape) for name, shape in _shapes_at(model, sizes).items()}
+    return _shapes_at(model, sizes)
 
 
 def _shapes_at(model: ModelProto, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
