@@ -8,9 +8,10 @@ difference of two nearly equal numbers is lost before it is taken.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -205,12 +206,13 @@ class Checked:
         lowered: The last lowering.
         faults: What is still wrong with it; empty where all holds.
         rounds: How many times it was lowered.
+        found: What was wrong in the rounds before.
     """
 
     lowered: Lowered
     faults: tuple[Fault, ...]
     rounds: int
-    found: tuple[Fault, ...] = field(default=())
+    found: tuple[Fault, ...]
 
 
 def lower_checked(
@@ -239,16 +241,15 @@ def lower_checked(
     feeds = list(samples)
     known, kept = dict(ranges or {}), dict(keep)
     found: list[Fault] = []
-    done = lower(model, precision, ranges=known, keep=kept, io=io)
-    for number in range(1, rounds + 1):
+    for number in itertools.count(1):
+        done = lower(model, precision, ranges=known, keep=kept, io=io)
         faults = check_half(done.model, model, feeds, precision=precision, limit=limit)
-        if not faults or number == rounds:
-            return Checked(done, faults, number, tuple(found))
+        if not faults or number >= rounds:
+            break
         found += faults
         for fault in faults:
             low, high = known.get(fault.tensor, fault.range)
             known[fault.tensor] = (min(low, fault.range[0]), max(high, fault.range[1]))
             for name in (fault.node, *fault.also):
                 kept.setdefault(name, f"on samples: {fault.node}: {fault.reason}")
-        done = lower(model, precision, ranges=known, keep=kept, io=io)
-    return Checked(done, (), 0)
+    return Checked(done, faults, number, tuple(found))
