@@ -1,4 +1,4 @@
-"""One calibration by one tool, in a process and an environment of its own: seconds and peak memory as a JSON line.
+"""One calibration by one tool, in a process and an environment of its own: prints seconds and peak memory.
 
     python bench/calibration_contender.py TOOL METHOD model.onnx feeds.npz quantized.onnx
 
