@@ -13,8 +13,10 @@ from trtbuild.errors import SpecError, UsageError
 from trtbuild.registry import nearest_hint
 from trtbuild.shipped import shipped_folder
 
-_FIRST_SM: dict[Precision, int] = {"fp16": 75, "int8": 75, "bf16": 80, "tf32": 80, "fp32": 75}
-"""First compute capability whose tensor cores (or, for fp32, whose builder) do a precision."""
+_FIRST_SM: dict[Precision, int] = {
+    "fp16": 75, "int8": 75, "int8_weights": 75, "bf16": 80, "tf32": 80, "int4": 80, "fp8": 89, "fp32": 75,
+}  # fmt: skip
+"""First compute capability whose tensor cores (or, for fp32 and int4, whose builder) do a precision."""
 
 
 class TargetFields(BaseModel):
