@@ -94,7 +94,7 @@ def code_digest(package: str) -> str:
     root = Path(__file__).resolve().parent
     folder = root.joinpath(*package.split(".")[1:])
     own = [p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
-    shared = [p for name in (".", "spec", "backends", "artifacts") for p in (root / name).glob("*.py")]
+    shared = [p for name in (".", "spec", "backends", "artifacts", "quantization") for p in (root / name).glob("*.py")]
     return tree_digest(root, places=[*own, *shared])
 
 

@@ -86,7 +86,7 @@ def assign_precision(
                     f"{precision} needs a calibration table", place="assign precision", hint="run calibrate first"
                 )
             _hold_table(table, stored, placement)
-        done = quantize(proto, placement, precision, table, allow_none=allow_fallback)
+        done = quantize(proto, placement, precision, table, allow_none=allow_fallback or precision == "int8")
         typed, kept, notes = done.model, done.kept, list(done.notes)
     elif precision in ("fp16", "bf16"):
         lowered = lower(proto, precision)

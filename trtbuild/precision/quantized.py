@@ -1,6 +1,6 @@
-"""Writes one number format into a graph, and FP16 into the rest of it.
+"""Writes number formats into a graph, and FP16 into the rest of it.
 
-INT8 is the exception: what it leaves in float stays FP32.
+INT8 alone is the exception: what it leaves in float stays FP32.
 """
 
 from __future__ import annotations
@@ -39,68 +39,82 @@ class Quantized:
 def quantize(
     model: ModelProto,
     placement: Placement,
-    precision: FormatName,
+    formats: Mapping[str, FormatName] | FormatName,
     table: CalibrationTable | None,
     *,
     allow_none: bool = False,
 ) -> Quantized:
-    """Returns a typed model with one format at all places.
+    """Returns a typed model whose nodes are stored in the formats asked for.
 
     Args:
-        model: The FP32 model, weights in memory; its opset is raised in place where the format needs that.
-        placement: The places that fit the format.
-        precision: The format.
-        table: Ranges of the activations, for a format that stores them.
-        allow_none: Accept that there is no place at all; INT8 accepts it always.
+        model: The FP32 model, weights in memory; its opset is raised in place where a format needs that.
+        placement: The places that fit their formats.
+        formats: What each node of the placement is stored in; one word for all.
+        table: Ranges of the activations, where a format stores them.
+        allow_none: Accept that there is no place at all.
 
     Raises:
         PrecisionError: There is no place, or the model's opset cannot be raised.
     """
-    kind = FORMATS[precision]
-    if not placement.nodes and not allow_none and precision != "int8":
-        node, reason = next(iter(placement.kept.items()), ("the model", "it has no matrix work"))
-        raise PrecisionError(
-            f"no node can be {precision}: {node}: {reason}",
-            place="assign precision",
-            hint="take fp16, or accept that with build.allow_precision_fallback: true",
-        )
-    raise_opset(model, kind.opset, needed_for=precision)
-    amax, notes = _ranges(table, precision) if table is not None and kind.activations else ({}, [])
-    typed = write_qdq(model, placement, amax, formats=precision)
-    if precision == "int8":
+    chosen = {n.node: formats if isinstance(formats, str) else formats[n.node] for n in placement.nodes}
+    if not chosen and not allow_none:
+        raise _nothing(placement, formats if isinstance(formats, str) else "quantised")
+    for name in sorted(set(chosen.values())):
+        raise_opset(model, FORMATS[name].opset, needed_for=name)
+    amax, notes = _ranges(table, placement, chosen) if table is not None else ({}, [])
+    typed = write_qdq(model, placement, amax, formats=chosen)
+    if formats == "int8" or set(chosen.values()) == {"int8"}:
         return Quantized(typed, placement.kept, ())
     lowered = lower(typed, "fp16")
-    if not kind.activations:
-        halve_weight_scales(lowered.model, {n.node for n in placement.nodes})
+    halve_weight_scales(lowered.model, {n for n, name in chosen.items() if not FORMATS[name].activations})
     notes += [f"weight {name!r} was clamped to the FP16 range" for name in lowered.clamped]
-    notes += _short_blocks(model, placement, precision)
+    notes += _short_blocks(model, placement, chosen)
     return Quantized(lowered.model, {**lowered.kept, **placement.kept}, tuple(notes))
 
 
-def _ranges(table: CalibrationTable, precision: FormatName) -> tuple[dict[str, float], list[str]]:
+def _nothing(placement: Placement, what: str) -> PrecisionError:
+    node, reason = next(iter(placement.kept.items()), ("the model", "it has no matrix work"))
+    return PrecisionError(
+        f"no node can be {what}: {node}: {reason}",
+        place="assign precision",
+        hint="take fp16, or accept that with build.allow_precision_fallback: true",
+    )
+
+
+def _ranges(
+    table: CalibrationTable, placement: Placement, chosen: Mapping[str, FormatName]
+) -> tuple[dict[str, float], list[str]]:
     """Largest |x| to keep of each activation.
 
     A floating-point format is as exact, relatively, far below its largest number as near it. So clipping gains nothing:
     FP8 keeps all that calibration has seen. On normal, Laplace, Student and lognormal numbers, and normal ones with
-    outliers, that is within 0.6 dB of the best threshold; INT8's best one costs up to 15 dB.
+    outliers, that is within 0.6 dB of the best threshold; INT8's best one costs up to 15 dB. A tensor that is read in
+    both keeps INT8's.
     """
-    if precision != "fp8":
-        return {name: r.amax for name, r in table.ranges.items()}, []
-    seen = {name: max(r.amax, abs(r.seen_min), abs(r.seen_max)) for name, r in table.ranges.items()}
-    clipped = sum(r.amax < seen[name] for name, r in table.ranges.items())
+    readers: dict[str, set[FormatName]] = {}
+    for name, tensor in [(n.node, n.activation) for n in placement.nodes] + [
+        (s.conv, s.tensor) for s in placement.summands
+    ]:
+        readers.setdefault(tensor, set()).add(chosen[name])
+    amax = {name: r.amax for name, r in table.ranges.items()}
+    clipped = 0
+    for name, r in table.ranges.items():
+        seen = max(r.amax, abs(r.seen_min), abs(r.seen_max))
+        if seen > r.amax and "fp8" in readers.get(name, ()) and "int8" not in readers[name]:
+            amax[name] = seen
+            clipped += 1
     note = f"fp8 keeps the largest values seen: {table.method} clips {clipped} tensors, which gains nothing in fp8"
-    return seen, [note] if clipped else []
+    return amax, [note] if clipped else []
 
 
-def _short_blocks(model: ModelProto, placement: Placement, precision: FormatName) -> list[str]:
+def _short_blocks(model: ModelProto, placement: Placement, chosen: Mapping[str, FormatName]) -> list[str]:
     """Says which weights are cut into blocks that TensorRT does not document."""
-    kind = FORMATS[precision]
     shapes = {t.name: tuple(t.dims) for t in model.graph.initializer}
-    blocks = {n.node: kind.block(shapes[n.weight][n.reduced_axis]) for n in placement.nodes} if kind.blocks else {}
-    short = {node: block for node, block in blocks.items() if block not in DOCUMENTED_BLOCKS}
+    blocks = {n.node: FORMATS[chosen[n.node]].block(shapes[n.weight][n.reduced_axis]) for n in placement.nodes}
+    short = {node: block for node, block in blocks.items() if block is not None and block not in DOCUMENTED_BLOCKS}
     if not short:
         return []
     node, block = next(iter(short.items()))
     documented = " and ".join(map(str, DOCUMENTED_BLOCKS))
-    first = f"{len(short)} nodes have {precision} blocks of other lengths than {documented}, first {node} with {block}"
+    first = f"int4 blocks of other lengths than {documented} in {len(short)} nodes, first {node} with {block}"
     return [f"{first}: TensorRT-RTX builds those, TensorRT 10 and 11 do not document them"]
