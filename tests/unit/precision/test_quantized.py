@@ -9,11 +9,12 @@ from quantized_models import FORMATS_OF, chain, table_of
 from trtbuild.artifacts import TensorRange
 from trtbuild.emulation import emulate
 from trtbuild.errors import PrecisionError, UsageError
+from trtbuild.feeds import Sample
 from trtbuild.matrixops import node_precisions
 from trtbuild.onnxfile import opset
 from trtbuild.precision import assign_precision
 from trtbuild.precision.quantized import quantize
-from trtbuild.quantization import place
+from trtbuild.quantization import Fidelity, place
 
 
 def assigned(proto, folder, precision, *, table=None, **options):
@@ -46,6 +47,16 @@ def test_a_graph_in_each_format_runs_near_fp32(tmp_path, precision, version, lea
     wanted = run(chain(), feed)["y"]
     assert least_db < sqnr_db(wanted, run(typed, feed)["y"]) < 60
     assert least_db < sqnr_db(wanted, run(emulate(typed), feed)["y"]) < 60
+
+
+def test_fidelity_of_a_typed_graph_follows_its_format(tmp_path):
+    proto = chain(opset=17)
+    judge = Fidelity(proto, [Sample({"x": weights((2, 5, 64), seed)}, None, "") for seed in (7, 8)])
+    found = {
+        p: judge.sqnr_db(onnx.load(str(assigned(proto, tmp_path, p).model.path)))
+        for p in ("int4", "fp8", "int8_weights")
+    }
+    assert 10 < found["int4"] < found["fp8"] < found["int8_weights"] < 60
 
 
 def test_fp8_pairs_are_scaled_to_448(tmp_path):
