@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from trtbuild.errors import PrecisionError
 from trtbuild.precision.lower import lower
 from trtbuild.precision.opset import raise_opset
-from trtbuild.precision.weight_scales import halve_weight_scales
 from trtbuild.quantization import DOCUMENTED_BLOCKS, FORMATS, FormatName, Placement, write_qdq
 
 if TYPE_CHECKING:
@@ -66,8 +65,8 @@ def quantize(
     if formats == "int8" or set(chosen.values()) == {"int8"}:
         return Quantized(typed, placement.kept, ())
     lowered = lower(typed, "fp16")
-    halve_weight_scales(lowered.model, {n for n, name in chosen.items() if not FORMATS[name].activations})
     notes += [f"weight {name!r} was clamped to the FP16 range" for name in lowered.clamped]
+    notes += lowered.notes
     notes += _short_blocks(model, placement, chosen)
     return Quantized(lowered.model, {**lowered.kept, **placement.kept}, tuple(notes))
 
@@ -99,7 +98,7 @@ def _ranges(
     amax = {name: r.amax for name, r in table.ranges.items()}
     clipped = 0
     for name, r in table.ranges.items():
-        seen = max(r.amax, abs(r.seen_min), abs(r.seen_max))
+        seen = max(r.amax, -(r.seen_min or 0.0), r.seen_max or 0.0)  # a table made from TensorRT's cache has seen none
         if seen > r.amax and "fp8" in readers.get(name, ()) and "int8" not in readers[name]:
             amax[name] = seen
             clipped += 1
