@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
-"""The precisions a spec may ask for."""
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8", "best"]
+"""The precisions a spec may ask for; ``best`` is the cheapest for each node that holds the accuracy floor."""
 
 NodePrecision = Literal["fp32", "fp16", "bf16", "int8"]
 """What one node computes in. TF32 is FP32 storage with a builder flag, so a graph does not show it."""
@@ -73,3 +73,20 @@ class Target:
         """Compute capability as one number: 8.9 is 89."""
         major, minor = self.compute_capability.split(".")
         return int(major) * 10 + int(minor)
+
+
+@dataclass(frozen=True)
+class TargetRates:
+    """How fast a device is on paper, for estimates.
+
+    Attributes:
+        target: The target's name.
+        peak: Number format to dense matrix operations a second; a multiplication and an addition are two.
+        bandwidth: Bytes a second from and to its memory; None where it is not known.
+        source: Where the figures come from.
+    """
+
+    target: str
+    peak: Mapping[str, float]
+    bandwidth: float | None
+    source: str = ""

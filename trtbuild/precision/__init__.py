@@ -68,6 +68,10 @@ def assign_precision(
         >>> dict(assign_precision(f"{folder}/m.onnx", folder, precision="fp16").assignment)
         {'matmul': 'fp16'}
     """
+    if precision == "best":
+        raise UsageError(
+            "best is found by a search, not written by itself", place="assign precision", hint="use `trtbuild build`"
+        )
     stored = _stored(model)
     proto = onnxfile.load(stored.path)
     _name_nodes(proto)
