@@ -19,7 +19,7 @@ check: $(VENV)/.ready
 	$(BIN)/lint-imports
 
 fuzz: $(VENV)/.ready
-	TRTBUILD_FUZZ=10000 $(BIN)/python -m pytest tests/property/test_rewrite_fuzz.py --timeout 3600
+	TRTBUILD_FUZZ=10000 $(BIN)/python -m pytest tests/property/test_rewrite_fuzz.py --timeout 0 --hypothesis-show-statistics
 
 bench: $(VENV)/.ready
 	$(BIN)/python bench/startup.py | tee bench/RESULTS.md

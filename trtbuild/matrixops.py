@@ -58,10 +58,10 @@ def _dequantised_weights(model: ModelProto, weights: Mapping[str, Sequence[int]]
     """Weights that reach their node through a DequantizeLinear (or a Q/DQ pair), by the tensor the node reads."""
     found: dict[str, tuple[int, ...]] = {}
     for node in model.graph.node:
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            source = node.input[0]
-            if source in weights or source in found:
-                found[node.output[0]] = tuple(weights[source] if source in weights else found[source])
+        source = node.input[0] if node.input else ""
+        reaches = source in found or (node.op_type != "Cast" and source in weights)
+        if reaches and node.op_type in ("QuantizeLinear", "DequantizeLinear", "Cast"):
+            found[node.output[0]] = tuple(found[source] if source in found else weights[source])
     return found
 
 
@@ -78,8 +78,8 @@ def _channel_axis(node: NodeProto, shape: Sequence[int]) -> int:
 def node_precisions(model: ModelProto) -> dict[str, NodePrecision]:
     """What each matrix node of a typed graph computes in, read from the graph itself.
 
-    A node behind a DequantizeLinear computes in INT8; any other in the element type of its first input, and in FP32
-    where ONNX cannot infer that. Products of integers are left out.
+    A node behind a DequantizeLinear, or a Cast of one, computes in INT8; any other in the element type of its first
+    input, and in FP32 where ONNX cannot infer that. Products of integers are left out.
     """
     from onnx import TensorProto
 
@@ -91,7 +91,10 @@ def node_precisions(model: ModelProto) -> dict[str, NodePrecision]:
         TensorProto.UNDEFINED: "fp32",
     }
     types = onnxfile.element_types(model)
-    dequantised = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    dequantised: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" or (node.op_type == "Cast" and node.input[0] in dequantised):
+            dequantised.add(node.output[0])
     found: dict[str, NodePrecision] = {}
     for node in model.graph.node:
         if node.op_type in MATRIX_OPS and node.domain in ("", "ai.onnx"):
@@ -138,6 +141,16 @@ def tensor_bytes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict
         model: The model, with or without its weights.
         shapes: Input name to its shape.
     """
+    return {name: 4 * math.prod(shape) for name, shape in tensor_shapes(model, shapes).items()}
+
+
+def tensor_shapes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor at given shapes of the inputs; those ONNX cannot infer are missing.
+
+    Args:
+        model: The model, with or without its weights.
+        shapes: Input name to its shape.
+    """
     sizes = {
         dim.dim_param: size
         for value in model.graph.input
@@ -145,7 +158,7 @@ def tensor_bytes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict
         for dim, size in zip(value.type.tensor_type.shape.dim, shapes[value.name], strict=True)
         if dim.dim_param
     }
-    return {name: 4 * math.prod(shape) for name, shape in _shapes_at(model, sizes).items()}
+    return _shapes_at(model, sizes)
 
 
 def _shapes_at(model: ModelProto, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:

@@ -253,7 +253,11 @@ def _calibrate(
         CalibrationTable,
         recipe,
         lambda _folder: calibration.calibrate(
-            rewritten.model, samples, method=asked.method, on_sample=steps.rows("calibrate", asked.samples)
+            rewritten.model,
+            samples,
+            method=asked.method,
+            budget_mb=asked.budget_mb,
+            on_sample=steps.rows("calibrate", asked.samples),
         ),
         reporting.said.calibrate,
     )

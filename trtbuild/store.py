@@ -86,6 +86,9 @@ def toolchain(*packages: str) -> dict[str, str]:
     return found
 
 
+_SHARED = ("spec", "feeds", "quantization", "backends", "artifacts")  # packages below the stages
+
+
 @cache
 def code_digest(package: str) -> str:
     """SHA-256 over the source of a stage's package and of the modules that all stages lean on.
@@ -95,7 +98,7 @@ def code_digest(package: str) -> str:
     root = Path(__file__).resolve().parent
     folder = root.joinpath(*package.split(".")[1:])
     own = [p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
-    shared = [p for name in (".", "spec", "backends", "artifacts") for p in (root / name).glob("*.py")]
+    shared = [p for name in (".", *_SHARED) for p in (root / name).glob("*.py")]
     return tree_digest(root, places=[*own, *shared])
 
 

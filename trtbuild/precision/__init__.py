@@ -87,7 +87,8 @@ def assign_precision(
     elif precision in ("fp16", "bf16"):
         lowered = lower(proto, precision)
         typed, kept = lowered.model, lowered.kept
-        notes += [f"weight {name!r} was clamped to the FP16 range" for name in lowered.clamped]
+        notes += [f"weight {name!r} was clamped to the {precision.upper()} range" for name in lowered.clamped]
+        notes += lowered.notes
     else:
         typed = proto
     assignment = node_precisions(typed)

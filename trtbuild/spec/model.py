@@ -75,16 +75,29 @@ class ModelSpec(_Strict):
 class CalibrationSpec(_Strict):
     """Data and method that settle INT8 ranges."""
 
-    reader: str = Field(description="file.py:function or package.module:function yielding feeds, or 'random'.")
-    args: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the reader.")
+    reader: str = Field(
+        description="file.py:function or package.module:function yielding feeds, an object that holds them (a list, a "
+        "DataLoader), or 'random'. calibration/images.py:batches, arrays.py and text.py ship: docs/readers.md."
+    )
+    args: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Keyword arguments for the reader. Those that ship choose by seed (0; null keeps the order) and "
+        "leave out the first skip rows of that order.",
+    )
     samples: int = Field(512, ge=1, description="Rows (images, sentences) to run at most.")
-    method: str = Field("entropy", description="Calibration method; `trtbuild methods` lists them.")
+    method: str = Field(
+        "auto", description="Calibration method; `trtbuild methods` lists them. auto measures on rows kept apart."
+    )
+    budget_mb: float = Field(64, gt=0, description="What the measured tensors may take in memory at a time, MB.")
 
 
 class AccuracySpec(_Strict):
     """Held-out data and the rule the result must pass."""
 
-    data: str = Field(description="file.py:function yielding feeds, or (feed, labels) pairs, or 'random'.")
+    data: str = Field(
+        description="file.py:function yielding feeds or (feed, labels) pairs, an object that holds them, or 'random'; "
+        "as calibration.reader."
+    )
     args: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the reader.")
     samples: int = Field(512, ge=1, description="Rows to run at most.")
     metric: str = Field(

@@ -23,7 +23,7 @@ precision: fp16
 # calibration:
 #   reader: calibration_data.py:batches   # a function that yields {{{feed}}}, with the batch axis
 #   samples: 512                          # rows at most
-#   method: entropy                       # `trtbuild methods` lists them
+#   method: auto                          # measures the methods on rows kept apart; `trtbuild methods` lists them
 
 # What the result is held to, on data that calibration does not see.
 # accuracy:
