@@ -52,7 +52,6 @@ def command(
     from trtbuild.errors import UsageError
     from trtbuild.feeds import Samples
     from trtbuild.precision.sensitivity import hold_formats, measure, table_rows
-    from trtbuild.quantization import place
     from trtbuild.reporting import as_text
     from trtbuild.spec.duration import parse_seconds
     from trtbuild.store import publish
@@ -69,7 +68,6 @@ def command(
     found = measure(
         model,
         calibrated,
-        place(proto),
         Samples(reader, onnxfile.inputs(proto), Path.cwd(), samples, keyword_arguments(args), profiles),
         how="exact" if exact else "fast",
         formats=hold_formats(formats),

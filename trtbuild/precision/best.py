@@ -14,16 +14,16 @@ from trtbuild.precision.costs import costs_of
 from trtbuild.precision.floor import Floor
 from trtbuild.precision.judging import Judge
 from trtbuild.precision.mixed import Rest, write_mixed
+from trtbuild.precision.names import name_nodes
 from trtbuild.precision.overrides import resolve_overrides
 from trtbuild.precision.search import Progress, search
-from trtbuild.quantization import Fidelity, Placement
+from trtbuild.quantization import Fidelity, place
 
 
 def find_front(
     model: StoredFile | Path | str,
     sensitivity: SensitivityTable,
     table: CalibrationTable,
-    placement: Placement,
     samples: Iterable[Sample],
     floor: Floor,
     *,
@@ -41,8 +41,7 @@ def find_front(
         model: The rewritten FP32 ONNX.
         sensitivity: From ``measure``, of this model.
         table: Its calibration table.
-        placement: The nodes that can be quantised.
-        samples: Feeds that judge: none that calibrated or measured the sensitivity.
+        samples: Feeds that judge, ``Samples.part("judge")`` say: none that measured the sensitivity.
         floor: What must hold.
         targets: Figures of the targets.
         sizes: Size of each named axis that times are estimated at: the first profile's opt.
@@ -64,16 +63,23 @@ def find_front(
                 f"the {what} belongs to another graph", place=str(stored.path), hint="make it from this one"
             )
     proto = onnxfile.load(stored.path)
+    name_nodes(proto)
+    placement = place(proto)
     costs = costs_of(proto, sizes, targets, rest)
     forced = resolve_overrides(overrides or {}, costs.work, placement)
     kept = list(samples)
     amax = {name: r.amax for name, r in table.ranges.items()}
+    seen = {
+        name: (r.seen_min, r.seen_max)
+        for name, r in table.ranges.items()
+        if r.seen_min is not None and r.seen_max is not None
+    }
     judge = Judge(
-        lambda formats: write_mixed(proto, placement, amax, formats, rest),
+        lambda formats: write_mixed(proto, placement, amax, formats, rest, ranges=seen).model,
         Fidelity(proto, kept),
         floor,
         rows=sum(s.rows for s in kept),
-        about=json_digest([stored.digest, [s.digest for s in kept], rest, amax]),
+        about=json_digest([stored.digest, [s.digest for s in kept], rest, amax, seen]),
         journal=journal,
     )
     return search(sensitivity, costs, judge, forced=forced, time_budget_s=time_budget_s, on_progress=on_progress)

@@ -22,7 +22,8 @@ from trtbuild.feeds import Sample
 from trtbuild.precision.attribution import attribute
 from trtbuild.precision.costs import NodeWork, matrix_work
 from trtbuild.precision.journal import Journal
-from trtbuild.quantization import FORMATS, Fidelity, FormatName, Placement, write_qdq
+from trtbuild.precision.names import name_nodes
+from trtbuild.quantization import FORMATS, Fidelity, FormatName, Placement, place, write_qdq
 from trtbuild.quantization.fidelity import EXACT_DB
 from trtbuild.registry import nearest_hint
 
@@ -37,7 +38,6 @@ Progress = Callable[[int, int, str], None]
 def measure(
     model: StoredFile | Path | str,
     table: CalibrationTable,
-    placement: Placement,
     samples: Iterable[Sample],
     *,
     how: How = "fast",
@@ -52,8 +52,8 @@ def measure(
     Args:
         model: The rewritten FP32 ONNX.
         table: Its calibration table.
-        placement: The nodes.
-        samples: Feeds to measure on; not those that judge what is chosen from the figures.
+        samples: Feeds to measure on; not those that judge what is chosen from the figures, ``Samples.part("fit")`` say.
+            A few dozen rows do.
         how: ``fast`` or ``exact``.
         formats: What the nodes may be stored in.
         sizes: Size of each named axis, for the nodes' work; 1 when left out.
@@ -73,6 +73,8 @@ def measure(
             "the calibration table belongs to another graph", place=str(stored.path), hint="calibrate this one"
         )
     proto = onnxfile.load(stored.path)
+    name_nodes(proto)
+    placement = place(proto)
     kept = list(samples)
     fidelity = Fidelity(proto, kept)
     data = json_digest([s.digest for s in kept])
@@ -80,8 +82,11 @@ def measure(
     amax = {name: r.amax for name, r in table.ranges.items()}
     run = _Run(proto, placement, amax, fidelity, work, stored.digest, data)
     left: tuple[str, ...] = ()
+    nodes: list[NodeSensitivity] = []
     if how == "fast":
-        nodes = [n for number, kind in enumerate(formats) for n in _fast(run, kind, kept, number, formats, on_progress)]
+        for number, kind in enumerate(formats):
+            on_progress(number, len(formats), f"all nodes in {kind}")
+            nodes += _fast(run, kind, kept)
     else:
         nodes, left = _exact(run, formats, Journal(journal) if journal else None, time_budget_s, on_progress)
     notes = [f"the time budget left {len(left)} nodes unmeasured: they stay in a higher precision"] if left else []
@@ -148,15 +153,7 @@ def _exact(
     return found, tuple(dict.fromkeys(left))
 
 
-def _fast(
-    run: _Run,
-    kind: FormatName,
-    samples: Sequence[Sample],
-    number: int,
-    formats: Sequence[FormatName],
-    on_progress: Progress,
-) -> list[NodeSensitivity]:
-    on_progress(number, len(formats), f"all nodes in {kind}")
+def _fast(run: _Run, kind: FormatName, samples: Sequence[Sample]) -> list[NodeSensitivity]:
     started = time.monotonic()
     parts = attribute(run.model, run.placement, run.amax, kind, [s.feed for s in samples])
     seconds = (time.monotonic() - started) / max(len(parts), 1)

@@ -15,8 +15,9 @@ from trtbuild import onnxfile
 from trtbuild.artifacts import TargetRates
 from trtbuild.calibration import calibrate
 from trtbuild.content import feed_digest
-from trtbuild.errors import IntegrityError, SpecError
+from trtbuild.errors import IntegrityError, PrecisionError, SpecError
 from trtbuild.feeds import Sample
+from trtbuild.matrixops import node_precisions
 from trtbuild.precision.best import find_front
 from trtbuild.precision.floor import Floor
 from trtbuild.precision.judging import Judge
@@ -55,9 +56,9 @@ def searched(folder, floor, **options):
         onnx.save(network(), path)
     placement = place(onnxfile.load(path))
     table = calibrate(path, samples(1), method="mse")
-    sensitivity = measure(path, table, placement, samples(1), how="exact")
+    sensitivity = measure(path, table, samples(1), how="exact")
     options = {"targets": [RATES], "sizes": {"n": 32}, "rest": "fp32", **options}
-    return find_front(path, sensitivity, table, placement, samples(2), floor, **options), placement, table
+    return find_front(path, sensitivity, table, samples(2), floor, **options), placement, table
 
 
 @pytest.mark.parametrize("floor", [Floor("cosine", 0.999), Floor("sqnr", 30.0)])
@@ -68,7 +69,7 @@ def test_what_is_picked_holds_the_floor_on_rows_that_nothing_has_seen(tmp_path, 
     assert front.judged_on == 128
     amax = {name: r.amax for name, r in table.ranges.items()}
     proto = onnxfile.load(tmp_path / "m.onnx")
-    typed = write_mixed(proto, placement, amax, assignment_of(front, front.chosen), "fp32")
+    typed = write_mixed(proto, placement, amax, assignment_of(front, front.chosen), "fp32").model
     (other,) = Fidelity(proto, samples(3, 16)).of(typed)
     assert {"cosine": other.cosine, "sqnr": other.sqnr_db}[floor.metric] >= floor.min
 
@@ -82,15 +83,27 @@ def test_an_override_is_kept_in_every_point(tmp_path):
         searched(tmp_path, Floor("cosine", 0.9), overrides={"blok.2/linear": "fp32"})
 
 
+def test_an_override_to_fp32_stays_fp32_in_a_graph_of_fp16(tmp_path):
+    onnx.save(network(), tmp_path / "m.onnx")
+    proto = onnxfile.load(tmp_path / "m.onnx")
+    formats = {"block.0/linear": "int8", "block.1/linear": "fp32", "block.2/linear": "fp16"}
+    amax = dict.fromkeys(place(proto).tensors, 3.0)
+    typed = write_mixed(proto, place(proto), amax, formats, "fp16").model
+    found = node_precisions(typed)
+    assert [found[f"block.{i}/linear"] for i in range(4)] == ["int8", "fp32", "fp16", "fp16"]
+    with pytest.raises(PrecisionError, match="cannot be bf16"):
+        write_mixed(proto, place(proto), amax, {"block.2/linear": "bf16"}, "fp16")
+
+
 def test_a_sensitivity_of_another_graph_is_refused(tmp_path):
-    _, placement, table = searched(tmp_path, Floor("cosine", 0.9))
+    _, _placement, table = searched(tmp_path, Floor("cosine", 0.9))
     other = tmp_path / "other.onnx"
     changed = network()
     changed.producer_name = "other"
     onnx.save(changed, other)
-    sensitivity = measure(tmp_path / "m.onnx", table, placement, samples(1))
+    sensitivity = measure(tmp_path / "m.onnx", table, samples(1))
     with pytest.raises(IntegrityError):
-        find_front(other, sensitivity, table, placement, samples(2), Floor("cosine", 0), targets=[], sizes={})
+        find_front(other, sensitivity, table, samples(2), Floor("cosine", 0), targets=[], sizes={})
 
 
 def killed_at_the_fourth_run(folder):
