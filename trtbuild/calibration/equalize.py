@@ -1,0 +1,157 @@
+"""Exact FP32 rewrites that leave less error in low precision: the equalize step of calibration.
+
+Some samples fit (channel ranges, thresholds), others judge. A transform is kept only where the judging samples' SQNR
+rises, and only where the FP32 outputs stay what they were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtbuild import onnxfile
+from trtbuild.artifacts import EqualizedOnnx, StoredFile, TriedTransform
+from trtbuild.calibration.channels import ChannelMap, shapes_on
+from trtbuild.calibration.components import Component, components
+from trtbuild.calibration.observation import Observation, observe
+from trtbuild.calibration.table import METHODS
+from trtbuild.errors import FeedError
+from trtbuild.feeds import Sample
+from trtbuild.quantization import Fidelity, place, write_qdq
+from trtbuild.quantization.halves import fit_and_judge
+from trtbuild.registry import Registry
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+TRANSFORMS = Registry("trtbuild.calibration.transforms", "transform")
+DEFAULT = ("smoothing", "cross_layer")
+"""Tried in this order."""
+WORTH_DB = 0.1
+"""A transform that brings less than this is not kept: a few samples cannot tell it from chance."""
+EXACT = 1e-4
+"""Largest difference of an FP32 output that rounding may make, as a share of the output's range."""
+_LOCAL = 0.97  # noise that a component may keep of what it had, by the estimate, to be scaled at all
+
+
+def equalize(
+    model: StoredFile | Path | str,
+    samples: Iterable[Any],
+    workdir: Path | str,
+    *,
+    transforms: Sequence[str] = DEFAULT,
+    method: str = "mse",
+    on_transform: Callable[[str], None] = lambda _name: None,
+) -> EqualizedOnnx:
+    """Balances the channels of a model for low precision; the function stays the same.
+
+    Args:
+        model: The rewritten FP32 ONNX; only read.
+        samples: Calibration samples; every fourth row judges, the others fit.
+        workdir: Folder for the result, ``equalized.onnx``.
+        transforms: Which to try, in order; ``()`` tries none.
+        method: How thresholds are chosen while trying.
+        on_transform: Called with each transform's name before it is tried.
+
+    Returns:
+        The model, and what was tried.
+
+    Raises:
+        UsageError: There is no such transform or method.
+        FeedError: There are too few samples to fit with some and judge with others.
+        ModelError: A quantised activation turns NaN or Inf.
+    """
+    METHODS.load(method)
+    loaded = [(name, TRANSFORMS.load(name)) for name in transforms]
+    stored = model if isinstance(model, StoredFile) else onnxfile.stored(Path(model))
+    folder = Path(workdir)
+    proto = onnxfile.load(stored.path)
+    fit, judge = fit_and_judge(samples, onnxfile.inputs(proto))
+    trial = _Trial(proto, stored, fit, judge, folder, method)
+    tried = []
+    for name, module in loaded:
+        on_transform(name)
+        tried.append(trial.of(name, module.candidates))
+    return EqualizedOnnx(
+        model=onnxfile.save(trial.model, folder / "equalized.onnx"),
+        tried=tuple(tried),
+        judged_on=trial.judged_on,
+        notes=tuple(trial.notes),
+    )
+
+
+class _Trial:
+    """The best model so far, and how a change of it is judged."""
+
+    def __init__(
+        self,
+        model: ModelProto,
+        stored: StoredFile,
+        fit: Sequence[Sample],
+        judge: Sequence[Sample],
+        folder: Path,
+        method: str,
+    ) -> None:
+        if not fit:
+            raise FeedError(
+                "one sample is too few: some fit, others judge", place="calibration", hint="give the reader more rows"
+            )
+        self.model, self.fit, self.folder, self.method = model, fit, folder, method
+        self.placement = place(model)
+        self.fidelity = Fidelity(model, judge)
+        self.judged_on = sum(s.rows for s in judge)
+        self.seen = observe(stored, fit, self.placement, method)
+        self.best_db = self._judged(model, self.seen)
+        self.notes: list[str] = []
+
+    def of(self, name: str, candidates: Callable[[Component], Iterable[Any]]) -> TriedTransform:
+        """Tries one transform and keeps it where it helps."""
+        channels = ChannelMap(self.model, shapes_on(self.model, self.fit[0].feed))
+        found = components(channels, self.placement, self.seen)
+        factors: dict[int, float] = {}
+        nodes = 0
+        for component in found:
+            best = self._best(component, candidates)
+            if best is not None:
+                factors |= dict(zip(component.roots, best.tolist(), strict=True))
+                nodes += len(component.readers)
+        change = f"scales {len(factors)} channels that {nodes} of {len(self.placement.nodes)} quantised nodes read"
+        before = self.best_db
+        if not factors:
+            return TriedTransform(name, "nothing it could improve", before, before, kept=False)
+        changed = channels.apply(factors)
+        difference = self._difference(changed)
+        if difference > EXACT:
+            self.notes.append(f"{name}: FP32 outputs moved by {difference:.1e} of their range, so it was dropped")
+            return TriedTransform(name, change, before, before, kept=False)
+        seen = observe(onnxfile.save(changed, self.folder / "trial.onnx"), self.fit, self.placement, self.method)
+        (self.folder / "trial.onnx").unlink()
+        after = self._judged(changed, seen)
+        kept = after >= before + WORTH_DB
+        if kept:
+            self.model, self.seen, self.best_db = changed, seen, after
+        return TriedTransform(name, change, before, after, kept)
+
+    def _best(self, component: Component, candidates: Callable[[Component], Iterable[Any]]) -> Any:
+        """The factors with the least estimated noise; None where none is better than leaving things alone."""
+        import numpy as np
+
+        least = _LOCAL * component.noise(np.ones(len(component.roots)), self.method)
+        best = None
+        for factors in candidates(component):
+            noise = component.noise(factors, self.method)
+            if noise < least:
+                best, least = factors, noise
+        return best
+
+    def _judged(self, model: ModelProto, seen: Observation) -> float:
+        return self.fidelity.sqnr_db(write_qdq(model, self.placement, seen.amax))
+
+    def _difference(self, model: ModelProto) -> float:
+        """Largest difference of an FP32 output on the judging samples, as a share of that output's range."""
+        shares = []
+        for each in self.fidelity.of(model):
+            low, high = each.reference_range
+            shares.append(float("inf") if each.nonfinite else each.max_abs / max(high - low, 1e-30))
+        return max(shares, default=0.0)
