@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile
 from trtbuild.artifacts import EqualizedOnnx, StoredFile, TriedTransform
+from trtbuild.calibration.branches import close_unused, open_branches
 from trtbuild.calibration.channels import ChannelMap, shapes_on
 from trtbuild.calibration.components import Component, components
 from trtbuild.calibration.observation import Observation, observe
@@ -23,10 +24,14 @@ from trtbuild.quantization.halves import fit_and_judge
 from trtbuild.registry import Registry
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from onnx import ModelProto
 
+    from trtbuild.quantization import Placement
+
 TRANSFORMS = Registry("trtbuild.calibration.transforms", "transform")
-DEFAULT = ("smoothing", "cross_layer")
+DEFAULT = ("smoothing", "cross_layer", "branch_smoothing")
 """Tried in this order."""
 WORTH_DB = 0.1
 """A transform that brings less than this is not kept: a few samples cannot tell it from chance."""
@@ -72,7 +77,7 @@ def equalize(
     tried = []
     for name, module in loaded:
         on_transform(name)
-        tried.append(trial.of(name, module.candidates))
+        tried.append(trial.of(name, module))
     return EqualizedOnnx(
         model=onnxfile.save(trial.model, folder / "equalized.onnx"),
         tried=tuple(tried),
@@ -102,17 +107,22 @@ class _Trial:
         self.fidelity = Fidelity(model, judge)
         self.judged_on = sum(s.rows for s in judge)
         self.seen = observe(stored, fit, self.placement, method)
-        self.best_db = self._judged(model, self.seen)
+        self.best_db = self._judged(model, self.placement, self.seen)
         self.notes: list[str] = []
 
-    def of(self, name: str, candidates: Callable[[Component], Iterable[Any]]) -> TriedTransform:
+    def of(self, name: str, transform: ModuleType) -> TriedTransform:
         """Tries one transform and keeps it where it helps."""
         channels = ChannelMap(self.model, shapes_on(self.model, self.fit[0].feed))
-        found = components(channels, self.placement, self.seen)
+        placement, seen, opened = self.placement, self.seen, {}
+        if hasattr(transform, "OPENS"):
+            model, opened = open_branches(channels, placement, transform.OPENS)
+            channels = ChannelMap(model, shapes_on(model, self.fit[0].feed))
+            placement, seen = place(model), seen.also_at(opened)
+        found = components(channels, placement, seen)
         factors: dict[int, float] = {}
         nodes = 0
         for component in found:
-            best = self._best(component, candidates)
+            best = self._best(component, transform.candidates)
             if best is not None:
                 factors |= dict(zip(component.roots, best.tolist(), strict=True))
                 nodes += len(component.readers)
@@ -121,16 +131,18 @@ class _Trial:
         if not factors:
             return TriedTransform(name, "nothing it could improve", before, before, kept=False)
         changed = channels.apply(factors)
+        close_unused(changed, opened)
+        placement = place(changed)
         difference = self._difference(changed)
         if difference > EXACT:
             self.notes.append(f"{name}: FP32 outputs moved by {difference:.1e} of their range, so it was dropped")
             return TriedTransform(name, change, before, before, kept=False)
-        seen = observe(onnxfile.save(changed, self.folder / "trial.onnx"), self.fit, self.placement, self.method)
+        seen = observe(onnxfile.save(changed, self.folder / "trial.onnx"), self.fit, placement, self.method)
         (self.folder / "trial.onnx").unlink()
-        after = self._judged(changed, seen)
+        after = self._judged(changed, placement, seen)
         kept = after >= before + WORTH_DB
         if kept:
-            self.model, self.seen, self.best_db = changed, seen, after
+            self.model, self.placement, self.seen, self.best_db = changed, placement, seen, after
         return TriedTransform(name, change, before, after, kept)
 
     def _best(self, component: Component, candidates: Callable[[Component], Iterable[Any]]) -> Any:
@@ -145,8 +157,8 @@ class _Trial:
                 best, least = factors, noise
         return best
 
-    def _judged(self, model: ModelProto, seen: Observation) -> float:
-        return self.fidelity.sqnr_db(write_qdq(model, self.placement, seen.amax))
+    def _judged(self, model: ModelProto, placement: Placement, seen: Observation) -> float:
+        return self.fidelity.sqnr_db(write_qdq(model, placement, seen.amax))
 
     def _difference(self, model: ModelProto) -> float:
         """Largest difference of an FP32 output on the judging samples, as a share of that output's range."""

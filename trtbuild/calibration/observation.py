@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile
 from trtbuild.artifacts import StoredFile
@@ -44,6 +44,14 @@ class Observation:
     ranges: Mapping[str, tuple[float, ...]]
     means: Mapping[str, tuple[float, ...]]
     rows: Mapping[str, NDArray[np.float32]]
+
+    def also_at(self, names: Mapping[str, str]) -> Observation:
+        """The same, with tensors that hold the same values under another name."""
+
+        def both(seen: Mapping[str, Any]) -> dict[str, Any]:
+            return {**seen, **{new: seen[old] for old, new in names.items() if old in seen}}
+
+        return Observation(both(self.amax), both(self.axes), both(self.ranges), both(self.means), both(self.rows))
 
 
 def observe(model: StoredFile, samples: Iterable[Sample], placement: Placement, method: str) -> Observation:
