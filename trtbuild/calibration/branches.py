@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 _SUFFIX = "/balanced"
 
 
-def open_branches(channels: ChannelMap, placement: Placement, after: Collection[str]) -> tuple[ModelProto, dict[str, str]]:
+def open_branches(
+    channels: ChannelMap, placement: Placement, after: Collection[str]
+) -> tuple[ModelProto, dict[str, str]]:
     """Puts a Mul by ones between some tensors and their quantised readers.
 
     Args:
@@ -53,9 +55,8 @@ def open_branches(channels: ChannelMap, placement: Placement, after: Collection[
                 nodes.append(
                     helper.make_node("Mul", [tensor, f"{tensor}/balance"], [opened[tensor]], f"{tensor}/Balance")
                 )
-    made = [n for n in nodes]
     del copy.graph.node[:]
-    copy.graph.node.extend(made)
+    copy.graph.node.extend(nodes)
     return copy, opened
 
 

@@ -59,7 +59,7 @@ class Reader:
         import numpy as np
 
         s = self.spread(factors)
-        x = self.rows / s.astype(np.float32)
+        x = np.divide(self.rows, s, dtype=np.float32)
         counted = StreamingHistogram()
         counted.add(x)
         if counted.amax == 0:
@@ -167,7 +167,7 @@ def _reader(
 
     place = {root: number for number, root in enumerate(mine)}
     weight = channels.constant(node.weight)
-    assert weight is not None  # noqa: S101  a placement names constants only
+    assert weight is not None  # a placement names constants only
     laid, groups = _as_rows(weight, node, len(roots))
     return Reader(
         node=node,
@@ -202,22 +202,19 @@ def _made(channels: ChannelMap) -> dict[int, float | None]:
 
     found: dict[int, float | None] = {}
     for each in channels.scaled:
-        if each.power > 0 and channels.model.graph.node[each.node].op_type != "Div":
-            continue
         node = channels.model.graph.node[each.node]
+        makes = (each.power < 0) != (node.op_type == "Div")
         weighted = node.op_type in ("Conv", "ConvTranspose", "MatMul", "Gemm")
-        if weighted and each.slot != 1:
-            continue
-        values = channels.constant(node.input[each.slot])
-        if not weighted or values is None:
-            if node.op_type not in ("Add", "Sub"):
-                found.update(dict.fromkeys(channels.roots(each.numbers).ravel().tolist()))
-            continue
-        shape = np.broadcast_shapes(values.shape, each.numbers.shape)
-        axes = tuple(a for a in range(len(shape)) if each.numbers.shape[a] == 1)
-        largest = np.abs(np.broadcast_to(values, shape)).max(axis=axes, keepdims=True) / max(np.abs(values).max(), 1e-30)
+        if not makes or (weighted and each.slot != 1) or node.op_type in ("Add", "Sub"):
+            continue  # biases and constant summands move along
         numbers = channels.roots(each.numbers)
-        for root, share in zip(numbers.ravel().tolist(), np.broadcast_to(largest, numbers.shape).ravel(), strict=True):
+        values = channels.constant(node.input[1]) if weighted else None
+        if values is None:
+            found.update(dict.fromkeys(numbers.ravel().tolist()))
+            continue
+        over = tuple(a for a, size in enumerate(numbers.shape) if size == 1)
+        largest = np.abs(values).max(axis=over, keepdims=True) / max(float(np.abs(values).max()), 1e-30)
+        for root, share in zip(numbers.ravel().tolist(), np.broadcast_to(largest, numbers.shape).flat, strict=True):
             before = found.get(root, 0.0)
             found[root] = None if before is None else max(before, float(share))
     return found

@@ -1,7 +1,8 @@
 """Exact FP32 rewrites that leave less error in low precision: the equalize step of calibration.
 
 Some samples fit (channel ranges, thresholds), others judge. A transform is kept only where the judging samples' SQNR
-rises, and only where the FP32 outputs stay what they were.
+rises, and only where the FP32 outputs stay what they were: factors are rounded to powers of two, so that no FP32
+result is rounded otherwise than before.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ DEFAULT = ("smoothing", "cross_layer", "branch_smoothing")
 """Tried in this order."""
 WORTH_DB = 0.1
 """A transform that brings less than this is not kept: a few samples cannot tell it from chance."""
-EXACT = 1e-4
-"""Largest difference of an FP32 output that rounding may make, as a share of the output's range."""
+EXACT = 1e-6
+"""Largest difference of an FP32 output, as a share of its range. Factors are powers of two, so it is 0 as a rule."""
+_PROVED = 4  # judging samples on which the FP32 outputs are compared
 _LOCAL = 0.97  # noise that a component may keep of what it had, by the estimate, to be scaled at all
 
 
@@ -72,6 +74,9 @@ def equalize(
     stored = model if isinstance(model, StoredFile) else onnxfile.stored(Path(model))
     folder = Path(workdir)
     proto = onnxfile.load(stored.path)
+    _name_nodes(proto)
+    if not loaded or not place(proto).nodes:
+        return EqualizedOnnx(onnxfile.save(proto, folder / "equalized.onnx"), (), 0)
     fit, judge = fit_and_judge(samples, onnxfile.inputs(proto))
     trial = _Trial(proto, stored, fit, judge, folder, method)
     tried = []
@@ -84,6 +89,19 @@ def equalize(
         judged_on=trial.judged_on,
         notes=tuple(trial.notes),
     )
+
+
+def _name_nodes(model: ModelProto) -> None:
+    """Gives every node a name of its own: ONNX asks for none, and a placement speaks of nodes by name."""
+    seen: set[str] = set()
+    taken = {node.name for node in model.graph.node}
+    for number, node in enumerate(model.graph.node):
+        name, copy = node.name or f"{node.op_type}_{number}", 0
+        while name in seen or (name != node.name and name in taken):
+            copy += 1
+            name = f"{node.name or node.op_type}_{number}_{copy}"
+        node.name = name
+        seen.add(name)
 
 
 class _Trial:
@@ -105,6 +123,7 @@ class _Trial:
         self.model, self.fit, self.folder, self.method = model, fit, folder, method
         self.placement = place(model)
         self.fidelity = Fidelity(model, judge)
+        self.exact = Fidelity(model, judge[:_PROVED])
         self.judged_on = sum(s.rows for s in judge)
         self.seen = observe(stored, fit, self.placement, method)
         self.best_db = self._judged(model, self.placement, self.seen)
@@ -113,7 +132,8 @@ class _Trial:
     def of(self, name: str, transform: ModuleType) -> TriedTransform:
         """Tries one transform and keeps it where it helps."""
         channels = ChannelMap(self.model, shapes_on(self.model, self.fit[0].feed))
-        placement, seen, opened = self.placement, self.seen, {}
+        placement, seen = self.placement, self.seen
+        opened: dict[str, str] = {}
         if hasattr(transform, "OPENS"):
             model, opened = open_branches(channels, placement, transform.OPENS)
             channels = ChannelMap(model, shapes_on(model, self.fit[0].feed))
@@ -151,7 +171,8 @@ class _Trial:
 
         least = _LOCAL * component.noise(np.ones(len(component.roots)), self.method)
         best = None
-        for factors in candidates(component):
+        for proposed in candidates(component):
+            factors = np.exp2(np.rint(np.log2(proposed)))
             noise = component.noise(factors, self.method)
             if noise < least:
                 best, least = factors, noise
@@ -163,7 +184,7 @@ class _Trial:
     def _difference(self, model: ModelProto) -> float:
         """Largest difference of an FP32 output on the judging samples, as a share of that output's range."""
         shares = []
-        for each in self.fidelity.of(model):
+        for each in self.exact.of(model):
             low, high = each.reference_range
             shares.append(float("inf") if each.nonfinite else each.max_abs / max(high - low, 1e-30))
         return max(shares, default=0.0)

@@ -106,4 +106,5 @@ def _joined(chunks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
 
     rows = np.concatenate(chunks)
     most = max(1, min(_ROWS, _ELEMENTS // max(rows.shape[1], 1)))
-    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
+    chosen: NDArray[np.float32] = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
+    return chosen

@@ -94,8 +94,7 @@ def _shift(node: QuantizedNode, lost: NDArray[Any], mean: tuple[float, ...], gro
         return None if group != 1 else means @ lost.reshape(*lost.shape[:2], -1).mean(axis=2)
     if lost.ndim != 2:
         return None
-    found = lost @ means if node.reduced_axis == 1 else means @ lost
-    return found
+    return np.asarray(lost @ means if node.reduced_axis == 1 else means @ lost)
 
 
 class _Biases:
@@ -160,7 +159,7 @@ class _Biases:
         if reader.op_type != "Split" or len(reader.input) < 2 or reader.input[1] not in self.stored:
             return None
         sizes = self.constant(reader.input[1]).tolist()
-        if _attribute(reader, "axis", 0) not in (-1,) or sum(sizes) != len(shift):
+        if _attribute(reader, "axis", 0) != -1 or sum(sizes) != len(shift):
             return None
         found: list[tuple[NodeProto, int, Row]] = []
         start = 0
