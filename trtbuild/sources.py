@@ -36,7 +36,12 @@ def source_file(reference: str, folder: Path) -> Path | None:
     for base in (folder, *shipped):
         if (base / place).is_file():
             return (base / place).resolve()
-    raise UsageError(f"there is no file {place!r}", place=reference, hint=f"paths are relative to {folder}")
+    hint = nearest_hint(place, (f"calibration/{f.name}" for f in shipped_folder("calibration").glob("*.py")))
+    raise UsageError(
+        f"there is no file {place!r}",
+        place=reference,
+        hint=hint if shipped and hint.startswith("did you mean") else f"paths are relative to {folder}",
+    )
 
 
 def code_digest_of(reference: str, folder: Path) -> str:

@@ -151,6 +151,16 @@ def test_the_tokenizers_own_padding_side_is_kept(tmp_path, read):
     assert found.feed["input_ids"].tolist() == [[2, 3, 4], [1, 1, 5]]
 
 
+def test_only_the_end_of_a_line_is_taken_off(tmp_path, read):
+    lines = ["<unknown>", " two words ", "three"]
+    Tokenizer(models.WordLevel({w: i for i, w in enumerate(lines)}, unk_token=lines[0])).save(
+        str(tmp_path / "tokenizer.json")
+    )  # a token is a whole line
+    (tmp_path / "lines.txt").write_bytes("\ufeff two words \r\n\r\nthree\nfour".encode())
+    (found,) = read("text", [IDS], path="lines.txt", tokenizer="tokenizer.json", seed=None)
+    assert found.feed["input_ids"].tolist() == [[1], [2], [0]]
+
+
 def test_shipped_sentences_keep_their_order(tmp_path, read, minilm):
     model = [TensorSpec(n, "int64", ("batch", "seq")) for n in ("ids", "mask")]
     found = read("sentences", model, 32, tokenizer=MINILM)
