@@ -78,6 +78,7 @@ def assign_precision(
     _hide_weights(proto)
     notes: list[str] = []
     kept: Mapping[str, str] = {}
+    on_purpose: set[str] = set()
     if precision in QUANTIZED:
         placement = fit(place(proto), proto, precision)
         if FORMATS[precision].activations:
@@ -93,11 +94,12 @@ def assign_precision(
         typed, kept = lowered.model, lowered.kept
         notes += [f"weight {name!r} was clamped to the {precision.upper()} range" for name in lowered.clamped]
         notes += lowered.notes
+        on_purpose = set(kept) - lowered.unable
     else:
         typed = proto
     assignment = node_precisions(typed)
     if not allow_fallback and precision not in QUANTIZED:  # what those leave in float, they leave on purpose
-        _hold_asked(assignment, kept, precision)
+        _hold_asked({n: got for n, got in assignment.items() if n not in on_purpose}, kept, precision)
     sizes = {axis: r.opt for axis, r in profiles[0].axes.items()} if profiles else {}
     return _finish(typed, Path(workdir), precision, assignment, multiply_accumulates(proto, sizes), kept, notes)
 
