@@ -64,7 +64,7 @@ def quantize(
     typed = write_qdq(model, placement, amax, formats=chosen)
     if formats == "int8" or set(chosen.values()) == {"int8"}:
         return Quantized(typed, placement.kept, ())
-    lowered = lower(typed, "fp16")
+    lowered = lower(typed, "fp16", ranges=_seen(table))
     notes += [f"weight {name!r} was clamped to the FP16 range" for name in lowered.clamped]
     notes += lowered.notes
     notes += _short_blocks(model, placement, chosen)
@@ -104,6 +104,12 @@ def _ranges(
             clipped += 1
     note = f"fp8 keeps the largest values seen: {table.method} clips {clipped} tensors, which gains nothing in fp8"
     return amax, [note] if clipped else []
+
+
+def _seen(table: CalibrationTable | None) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of each tensor, where calibration has seen it: what FP16 must be able to hold."""
+    seen = {} if table is None else {name: (r.seen_min, r.seen_max) for name, r in table.ranges.items()}
+    return {name: (low, high) for name, (low, high) in seen.items() if low is not None and high is not None}
 
 
 def _short_blocks(model: ModelProto, placement: Placement, chosen: Mapping[str, FormatName]) -> list[str]:
