@@ -135,6 +135,21 @@ def test_a_killed_run_leaves_its_lock_free_and_its_half_is_not_taken(store):
     assert not list(store.root.rglob("*.partial"))
 
 
+def test_a_journal_outlives_a_failing_run_and_goes_when_the_entry_is_complete(store):
+    def fail(folder):
+        store.journal(RECIPE).write_text("measured")
+        raise BuildError("killed")
+
+    with pytest.raises(BuildError):
+        store.get_or_make(RECIPE, Result, fail)
+    assert store.journal(RECIPE).read_text() == "measured"
+    other = dataclasses.replace(RECIPE, parameters={"n": 2})
+    store.get_or_make(other, Result, Maker())
+    assert store.journal(RECIPE).exists(), "another recipe's entry leaves it alone"
+    store.get_or_make(RECIPE, Result, Maker())
+    assert not store.journal(RECIPE).exists()
+
+
 def test_two_runs_at_once_share_the_work(tmp_path):
     begun, go_on = threading.Event(), threading.Event()
     waited, results, make = [], [], Maker()

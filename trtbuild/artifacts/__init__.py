@@ -23,6 +23,7 @@ from trtbuild.artifacts.graphs import (
     TypedOnnx,
 )
 from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
+from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
 from trtbuild.artifacts.tensors import (
     CALIBRATED,
     QUANTIZED,
@@ -31,6 +32,7 @@ from trtbuild.artifacts.tensors import (
     OptimizationProfile,
     Precision,
     Target,
+    TargetRates,
     TensorSpec,
 )
 
@@ -49,18 +51,23 @@ __all__ = [
     "EntryPath",
     "EqualizedOnnx",
     "ExportedOnnx",
+    "Front",
+    "FrontPoint",
     "GateResult",
     "Latency",
     "NodePrecision",
+    "NodeSensitivity",
     "OptimizationProfile",
     "OutputComparison",
     "Precision",
     "PrecisionShare",
     "RewrittenOnnx",
+    "SensitivityTable",
     "ShapeParity",
     "StageRecord",
     "StoredFile",
     "Target",
+    "TargetRates",
     "TaskScore",
     "TensorRange",
     "TensorSpec",

@@ -23,6 +23,7 @@ from trtbuild.artifacts import (
 from trtbuild.errors import IntegrityError, PrecisionError, UsageError
 from trtbuild.matrixops import multiply_accumulates, node_precisions
 from trtbuild.precision.lower import lower
+from trtbuild.precision.names import name_nodes
 from trtbuild.precision.quantized import quantize
 from trtbuild.quantization import FORMATS, Placement, fit, place
 
@@ -72,9 +73,13 @@ def assign_precision(
         >>> dict(assign_precision(f"{folder}/m.onnx", folder, precision="fp16").assignment)
         {'matmul': 'fp16'}
     """
+    if precision == "best":
+        raise UsageError(
+            "best is found by a search, not written by itself", place="assign precision", hint="use `trtbuild build`"
+        )
     stored = _stored(model)
     proto = onnxfile.load(stored.path)
-    _name_nodes(proto)
+    name_nodes(proto)
     _hide_weights(proto)
     notes: list[str] = []
     kept: Mapping[str, str] = {}
@@ -123,21 +128,6 @@ def _hold_table(table: CalibrationTable, model: StoredFile, placement: Placement
         place=str(model.path),
         hint="calibrate this graph: ranges of another one are silently wrong",
     )
-
-
-def _name_nodes(model: ModelProto) -> None:
-    """Gives every node a name of its own: ONNX asks for none, and the assignment speaks of nodes by name."""
-    taken = {node.name for node in model.graph.node}
-    seen: set[str] = set()
-    for number, node in enumerate(model.graph.node):
-        if not node.name or node.name in seen:
-            base, copy = node.name or f"{node.op_type}_{number}", 0
-            node.name = base
-            while node.name in taken:
-                copy += 1
-                node.name = f"{base}_{copy}"
-            taken.add(node.name)
-        seen.add(node.name)
 
 
 def _hide_weights(model: ModelProto) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
-from trtbuild.artifacts import CALIBRATED, AxisRange, OptimizationProfile, Precision, TensorSpec
+from trtbuild.artifacts import CALIBRATED, AxisRange, NodePrecision, OptimizationProfile, Precision, TensorSpec
 from trtbuild.spec.profiles import Profile
 from trtbuild.spec.targets import TargetSpec
 
@@ -129,6 +129,18 @@ class AccuracySpec(_Strict):
         return self
 
 
+class SearchSpec(_Strict):
+    """How precision 'best' searches."""
+
+    exact: bool = Field(
+        False,
+        description="Run the model once a node to find what quantising it does, instead of estimating all at once.",
+    )
+    time_budget_s: float | None = Field(
+        None, gt=0, description="Seconds of measuring after which the best graph so far is taken; default: no limit."
+    )
+
+
 class BuildSpec(_Strict):
     """Options of the engine build."""
 
@@ -177,6 +189,12 @@ class Spec(_Strict):
         "fp16",
         description="What the matrix work shall run in; int8_weights and int4 store weights in it and run in FP16.",
     )
+    precision_overrides: dict[str, NodePrecision] = Field(
+        default_factory=dict,
+        description='Node name pattern to what these nodes shall be in, for example {"*/attention/*": fp16}; as file '
+        "names are matched, the last pattern that matches a node counts, and one that matches none is an error.",
+    )
+    search: SearchSpec = Field(default_factory=SearchSpec)
     rewrite: RewriteSpec = Field(default_factory=RewriteSpec)
     calibration: CalibrationSpec | None = None
     accuracy: AccuracySpec | None = None
@@ -198,6 +216,21 @@ class Spec(_Strict):
             raise ValueError(
                 f"precision {self.precision} needs a calibration block; add   "
                 "calibration: {reader: file.py:function, samples: 512}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _best_has_a_floor(self) -> Spec:
+        if self.precision != "best":
+            return self
+        if self.calibration is None:
+            raise ValueError(
+                "precision best needs a calibration block; add   calibration: {reader: file.py:function, samples: 512}"
+            )
+        if self.accuracy is None or self.accuracy.metric not in ("cosine", "sqnr") or self.accuracy.min is None:
+            raise ValueError(
+                "precision best holds an accuracy floor; add   accuracy: {data: file.py:function, metric: cosine, "
+                "min: 0.999}   (or metric sqnr, in dB)"
             )
         return self
 
