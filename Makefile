@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check fuzz bench bench-rewrite node-cases format clean
+.PHONY: demo test check fuzz bench bench-rewrite bench-calibration node-cases format clean
 
 demo: $(VENV)/.ready
 	$(BIN)/trtbuild demo
@@ -19,14 +19,21 @@ check: $(VENV)/.ready
 	$(BIN)/lint-imports
 
 fuzz: $(VENV)/.ready
-	TRTBUILD_FUZZ=10000 $(BIN)/python -m pytest tests/property/test_rewrite_fuzz.py --timeout 3600
+	TRTBUILD_FUZZ=10000 $(BIN)/python -m pytest tests/property/test_rewrite_fuzz.py --timeout 0 --hypothesis-show-statistics
 
 bench: $(VENV)/.ready
 	$(BIN)/python bench/startup.py | tee bench/RESULTS.md
-	echo | tee -a bench/RESULTS.md
-	$(BIN)/python bench/calibration.py | tee -a bench/RESULTS.md
 
-.PHONY: demo test check fuzz bench bench-rewrite node-cases format clean
+bench-rewrite: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev,bench]'
+	$(BIN)/python bench/rewrite.py
+
+bench-calibration: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --no-deps rapidocr-onnxruntime==1.4.4
+	$(BIN)/python bench/calibration.py
+
+node-cases: $(VENV)/.ready
+	$(BIN)/python bench/node_cases.py
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .

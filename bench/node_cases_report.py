@@ -18,9 +18,9 @@ PACKAGES = ("onnx", "onnxruntime", "tensorrt-rtx", "numpy")
 _SHORTER = (
     (r"no runners that implement it|has no runners|layerImpls.empty", "TensorRT-RTX has no kernel for it"),
     (r"Network has dynamic or shape inputs", "its result's shape depends on values that are known at run time only"),
-    (r"Invalid Node", "TensorRT cannot type the node"),
+    (r"Invalid Node|has type \w+ but must|must have same input types", "TensorRT cannot type the node"),
     (r"[Pp]lugin (was )?not found|not found in plugin|load \w+ plugin", "a plugin, and TensorRT-RTX takes none"),
-    (r"node [^:]*: false$|: false$", "no operator of that name"),
+    (r"TensorRT has no operator \w+ in this form", "no operator of that name"),
 )  # fmt: skip
 
 _MADE_BY = (
@@ -91,7 +91,7 @@ def reason(row: Mapping[str, Any]) -> str:
     for pattern, short in _SHORTER:
         if re.search(pattern, error):
             return short
-    error = re.sub(r"^\S*: (Assertion failed: )?", "", error)
+    error = re.sub(r"^\S*( \(\w+\))?: ", "", error)
     return re.sub(r"[|<>]", " ", error)[:140]
 
 

@@ -1,6 +1,7 @@
 """English sentences of many kinds for text models: 320 to calibrate on, 160 others to check with.
 
-The sentences were written for trtbuild and are under its licence. The reader needs the model's ``tokenizer.json``.
+The sentences were written for trtbuild and are under its licence. ``text.py`` reads them, with the model's own
+``tokenizer.json``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trtbuild.sources import load_file
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -16,50 +19,43 @@ _HERE = Path(__file__).resolve().parent
 
 
 def batches(
-    tokenizer: str, ids: str = "ids", mask: str = "mask", batch: int = 16, longest: int = 128
+    tokenizer: str,
+    ids: str = "ids",
+    mask: str = "mask",
+    batch: int = 16,
+    longest: int = 128,
+    spec_folder: Path = Path(),
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """Calibration feeds of token ids and attention masks.
 
     Args:
-        tokenizer: A ``tokenizer.json``, or ``package:path/inside/it``.
+        tokenizer: A ``tokenizer.json``, the folder it lies in, or ``package:path/inside/it``.
         ids: The model's input for token ids, int64 ``[batch, seq]``.
         mask: The model's input for the mask, int64 ``[batch, seq]``; 0 where a sentence is padded.
         batch: Sentences a feed.
         longest: Tokens after which a sentence is cut.
+        spec_folder: Where the tokenizer's path starts; trtbuild gives it.
     """
-    yield from _feeds("sentences.txt", tokenizer, ids, mask, batch, longest)
+    yield from _feeds("sentences.txt", tokenizer, ids, mask, batch, longest, spec_folder)
 
 
 def held_out(
-    tokenizer: str, ids: str = "ids", mask: str = "mask", batch: int = 16, longest: int = 128
+    tokenizer: str,
+    ids: str = "ids",
+    mask: str = "mask",
+    batch: int = 16,
+    longest: int = 128,
+    spec_folder: Path = Path(),
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """The same from other sentences, to check with."""
-    yield from _feeds("sentences_check.txt", tokenizer, ids, mask, batch, longest)
+    yield from _feeds("sentences_check.txt", tokenizer, ids, mask, batch, longest, spec_folder)
 
 
 def _feeds(
-    file: str, tokenizer: str, ids: str, mask: str, batch: int, longest: int
+    file: str, tokenizer: str, ids: str, mask: str, batch: int, longest: int, spec_folder: Path
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    import numpy as np
-    from tokenizers import Tokenizer
-
-    encoder = Tokenizer.from_file(str(_tokenizer_file(tokenizer)))
-    encoder.enable_padding()
-    encoder.enable_truncation(longest)
-    sentences = (_HERE / file).read_text(encoding="utf-8").splitlines()
-    for start in range(0, len(sentences), batch):
-        encoded = encoder.encode_batch(sentences[start : start + batch])
-        yield {
-            ids: np.array([e.ids for e in encoded], np.int64),
-            mask: np.array([e.attention_mask for e in encoded], np.int64),
-        }
-
-
-def _tokenizer_file(reference: str) -> Path:
-    """``package:path`` is a file inside an installed package; anything else is a path."""
-    package, colon, inside = reference.partition(":")
-    if colon and package.isidentifier():
-        from importlib.resources import files
-
-        return Path(str(files(package) / inside))
-    return Path(reference)
+    text = load_file(_HERE / "text.py")
+    yield from text.batches(
+        str(_HERE / file), tokenizer, ids=ids, mask=mask, batch=batch, length=longest, seed=None,
+        spec_folder=spec_folder,
+    )  # fmt: skip

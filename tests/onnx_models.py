@@ -132,6 +132,21 @@ def run(proto, feed):
     return dict(zip(names, session.run(names, feed), strict=True))
 
 
+def measured(proto, *feeds):
+    """Smallest and largest value of every tensor that a node makes, and of the inputs."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    given = {o.name for o in proto.graph.output}
+    made = [name for n in proto.graph.node for name in n.output if name not in given]
+    copy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made)
+    found = {}
+    for feed in feeds:
+        for name, array in (run(copy, feed) | dict(feed)).items():
+            low, high = found.get(name, (np.inf, -np.inf))
+            found[name] = (min(low, float(array.min())), max(high, float(array.max())))
+    return found
+
+
 def same_outputs(before, after, *, atol=1e-4, n=3):
     """Whether two models give the same on one random feed."""
     feed = random_feed(before, n=n)

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trtbuild import calibration, engine, rewriter, triton
-from trtbuild.artifacts import Target
+from trtbuild.artifacts import CALIBRATED, Target
 from trtbuild.errors import missing_package
-from trtbuild.feeds import RANDOM
-from trtbuild.sources import load_callable
+from trtbuild.feeds import hold_reader
 from trtbuild.spec import Spec, check_target
 from trtbuild.store import check_writable
 from trtbuild.verification import Rule, TaskMetric
@@ -38,16 +37,11 @@ def preflight(spec: Spec, targets: Sequence[Target], output: Path) -> None:
     triton.release(spec.triton.release)
     if importlib.util.find_spec("tritonclient") is None:
         raise missing_package("tritonclient[grpc]", "triton", needed_for="writing config.pbtxt")
-    if spec.precision == "int8" and spec.calibration is not None:
+    if spec.precision in CALIBRATED and spec.calibration is not None:
         calibration.METHODS.load(spec.calibration.method)
-        _hold_reader(spec.calibration.reader, spec.folder)
+        hold_reader(spec.calibration.reader, spec.folder, spec.calibration.args)
     if spec.accuracy is not None:
-        _hold_reader(spec.accuracy.data, spec.folder)
+        hold_reader(spec.accuracy.data, spec.folder, spec.accuracy.args)
         rule = Rule(spec.accuracy.metric, spec.accuracy.min, spec.accuracy.max_drop)
         if rule.is_task:
             TaskMetric(rule, spec.folder)
-
-
-def _hold_reader(reader: str, folder: Path) -> None:
-    if reader != RANDOM:
-        load_callable(reader, folder)

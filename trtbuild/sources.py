@@ -36,7 +36,12 @@ def source_file(reference: str, folder: Path) -> Path | None:
     for base in (folder, *shipped):
         if (base / place).is_file():
             return (base / place).resolve()
-    raise UsageError(f"there is no file {place!r}", place=reference, hint=f"paths are relative to {folder}")
+    hint = nearest_hint(place, (f"calibration/{f.name}" for f in shipped_folder("calibration").glob("*.py")))
+    raise UsageError(
+        f"there is no file {place!r}",
+        place=reference,
+        hint=hint if shipped and hint.startswith("did you mean") else f"paths are relative to {folder}",
+    )
 
 
 def code_digest_of(reference: str, folder: Path) -> str:
@@ -57,6 +62,23 @@ def load_callable(reference: str, folder: Path) -> Callable[..., Any]:
     Raises:
         UsageError: Not a reference, no such file, module or function, or its import raises.
     """
+    found = load_object(reference, folder)
+    if not callable(found):
+        place, _, name = reference.rpartition(":")
+        raise UsageError(
+            f"{place} has no function {name!r}, but a value of type {type(found).__name__}",
+            place=reference,
+            hint="name a function",
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def load_object(reference: str, folder: Path) -> Any:
+    """Imports the function or object a reference names.
+
+    Raises:
+        UsageError: Not a reference, no such file, module or name, or its import raises.
+    """
     place, colon, name = reference.rpartition(":")
     if not colon or not place or not name.isidentifier():
         raise UsageError(
@@ -69,10 +91,11 @@ def load_callable(reference: str, folder: Path) -> Callable[..., Any]:
     file = source_file(reference, folder)
     with user_code(reference):
         module = _import_file(file) if file else _import_module(place, reference)
-    if not callable(getattr(module, name, None)):
+        found = getattr(module, name, None)  # a module's own __getattr__ may raise
+    if found is None:
         functions = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
         raise UsageError(f"{place} has no function {name!r}", place=reference, hint=nearest_hint(name, functions))
-    return getattr(module, name)  # type: ignore[no-any-return]
+    return found
 
 
 def load_file(path: Path) -> ModuleType:

@@ -5,7 +5,8 @@ It holds the stage's files, and ``result.json``: the recipe and the artifact, wi
 
 A stage writes into ``<key>.partial`` under a lock that the operating system drops when its holder dies; a finished
 folder is renamed into place. So a run killed at any moment leaves no half entry, and two runs share the work. A file
-that no longer has its digest makes the entry count as missing: it is built again.
+that no longer has its digest makes the entry count as missing: it is built again. What a long stage has measured lies
+in ``<key>.journal`` until its entry is complete, so that the next run goes on where a killed one stopped.
 """
 
 from __future__ import annotations
@@ -85,6 +86,9 @@ def toolchain(*packages: str) -> dict[str, str]:
     return found
 
 
+_SHARED = ("spec", "feeds", "quantization", "backends", "artifacts")  # packages below the stages
+
+
 @cache
 def code_digest(package: str) -> str:
     """SHA-256 over the source of a stage's package and of the modules that all stages lean on.
@@ -94,7 +98,7 @@ def code_digest(package: str) -> str:
     root = Path(__file__).resolve().parent
     folder = root.joinpath(*package.split(".")[1:])
     own = [p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
-    shared = [p for name in (".", "spec", "backends", "artifacts") for p in (root / name).glob("*.py")]
+    shared = [p for name in (".", *_SHARED) for p in (root / name).glob("*.py")]
     return tree_digest(root, places=[*own, *shared])
 
 
@@ -129,7 +133,7 @@ class Store:
         Raises:
             OutputError: The store cannot be written.
         """
-        entry = self.root / recipe.stage / recipe.key[:2] / recipe.key
+        entry = self._entry(recipe)
         found = self._read(entry, recipe, kind)
         if found is not None:
             return Stored(found, recipe.key, hit=True)
@@ -146,6 +150,18 @@ class Store:
                 raise as_output_error(error, place) from error
             raise
         return Stored(artifact, recipe.key, hit=hit)
+
+    def journal(self, recipe: Recipe) -> Path:
+        """Where a stage may note what it has measured so far: beside its entry, so that it outlives a kill.
+
+        The stage's holder of the lock is the only one to write it. It is removed when the entry of the same recipe is
+        complete. A recipe that leaves out how far a stage may go (a time budget) makes a journal that runs with other
+        budgets go on from.
+        """
+        return self._entry(recipe).with_suffix(".journal")
+
+    def _entry(self, recipe: Recipe) -> Path:
+        return self.root / recipe.stage / recipe.key[:2] / recipe.key
 
     def _locked(self, entry: Path, stage: str) -> Any:
         from filelock import FileLock, Timeout
@@ -176,6 +192,7 @@ class Store:
             _sync(partial)
             shutil.rmtree(entry, ignore_errors=True)  # a corrupt entry, if any
             partial.rename(entry)
+            entry.with_suffix(".journal").unlink(missing_ok=True)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         stored = self._read(entry, recipe, kind)

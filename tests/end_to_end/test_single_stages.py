@@ -78,7 +78,8 @@ def test_rewrite_says_what_it_did(chain: Chain) -> None:
 
 def test_calibrate_measures_the_inputs_of_matrix_work(chain: Chain) -> None:
     answer = chain.answers["calibrate"]
-    assert answer["method"] == "entropy"
+    assert answer["method"] in ("mse", "percentile", "entropy", "minmax")
+    assert answer["notes"][0].startswith(f"auto chose {answer['method']}")
     assert answer["samples"] == 32
     assert answer["synthetic"] is False
     assert len(answer["ranges"]) == 2
@@ -115,6 +116,18 @@ def test_compile_takes_the_precision_from_the_graph(chain: Chain, tmp_path: Path
     onnx.save(model, tool.folder / "newer.onnx")
     tool.succeeds("quantize", "newer.onnx", "bf16.onnx", "--precision", "bf16")
     tool.fails(2, "compile", "bf16.onnx", "-o", "bf16.plan", "--target", "rtx2080", *AXIS, says=["rtx2080", "bf16"])
+
+
+def test_fp8_is_written_and_compiled_where_the_target_has_it(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    answer = tool.json("quantize", "rewritten.onnx", "fp8.onnx", "--precision", "fp8", "--table", "table.json", *AXIS)
+    assert set(answer["assignment"].values()) == {"fp8"}
+    done = tool.json("compile", "fp8.onnx", "-o", "ada.plan", "--target", "rtx4090", *AXIS)
+    assert (done["precision"], done["work"]["shares"]) == ("fp8", {"fp8": 1.0})
+    tool.fails(
+        2, "compile", "fp8.onnx", "-o", "ampere.plan", "--target", "rtx3090", *AXIS,
+        says=["cannot do fp8", "take precision int8 or fp16; fp8 begins at compute capability 8.9"],
+    )  # fmt: skip
 
 
 def test_verify_passes_and_writes_its_proof(chain: Chain) -> None:
@@ -270,7 +283,7 @@ def test_export_refuses_a_model_that_runs_at_one_size_only(tool: Tool) -> None:
     ("command", "known"),
     [
         ("rules", {"conv_batchnorm", "inference_mode"}),
-        ("methods", {"entropy", "percentile", "minmax", "mse"}),
+        ("methods", {"auto", "entropy", "percentile", "minmax", "mse"}),
         ("backends", {"tensorrt", "tensorrt_rtx"}),
         ("targets", {"rtx4090", "rtx5090", "h100"}),
     ],

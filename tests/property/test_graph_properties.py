@@ -6,7 +6,7 @@ import onnx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
-from onnx_models import model, node, random_feed, run, save
+from onnx_models import measured, model, node, random_feed, run, save
 
 from trtbuild.calibration import calibrate
 from trtbuild.emulation import emulate
@@ -150,6 +150,25 @@ def test_lowering_is_a_valid_model_with_the_same_interface(proto, precision):
     assert wanted.shape == got.shape
     if scale(wanted) < 100:
         assert np.abs(wanted - got).max() <= {"fp16": 0.05, "bf16": 0.4}[precision] * max(scale(wanted), 1)
+
+
+@few
+@given(graphs, st.sampled_from([1e-6, 1, 100, 10000]))
+def test_what_was_measured_does_not_overflow(proto, size):
+    feed = {name: array * np.float32(size) for name, array in random_feed(proto).items()}
+    ranges = measured(proto, feed)
+    if all(np.isfinite(ends).all() for ends in ranges.values()):
+        done = lower(proto, "fp16", ranges=ranges)
+        onnx.checker.check_model(done.model, full_check=True)
+        assert np.isfinite(run(emulate(done.model, low_sums=True), feed)["y"]).all()
+
+
+@few
+@given(graphs, st.sampled_from(["fp16", "bf16"]))
+def test_inputs_and_outputs_of_the_lower_type_are_a_valid_model(proto, precision):
+    done = lower(proto, precision, io="low").model
+    onnx.checker.check_model(done, full_check=True)
+    assert {v.type.tensor_type.elem_type for v in (*done.graph.input, *done.graph.output)} <= {10, 16}
 
 
 @few

@@ -52,6 +52,10 @@ def test_a_changed_file_is_read_again(folder):
         (":batches", "does not name a function"),
         ("reader.py:not a name", "does not name a function"),
         ("raeder.py:batches", "there is no file 'raeder.py'"),
+        (
+            "calibration/image.py:batches",
+            "there is no file 'calibration/image.py'\n  hint: did you mean 'calibration/images.py'",
+        ),
         ("reader.py:batchs", "did you mean 'batches'"),
         ("reader.py:size", "has no function 'size'"),
         ("no_such_module_here:load", "there is no module 'no_such_module_here'"),

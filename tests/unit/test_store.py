@@ -1,10 +1,12 @@
 import dataclasses
 import errno
 import os
+import shutil
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -133,6 +135,21 @@ def test_a_killed_run_leaves_its_lock_free_and_its_half_is_not_taken(store):
     assert not list(store.root.rglob("*.partial"))
 
 
+def test_a_journal_outlives_a_failing_run_and_goes_when_the_entry_is_complete(store):
+    def fail(folder):
+        store.journal(RECIPE).write_text("measured")
+        raise BuildError("killed")
+
+    with pytest.raises(BuildError):
+        store.get_or_make(RECIPE, Result, fail)
+    assert store.journal(RECIPE).read_text() == "measured"
+    other = dataclasses.replace(RECIPE, parameters={"n": 2})
+    store.get_or_make(other, Result, Maker())
+    assert store.journal(RECIPE).exists(), "another recipe's entry leaves it alone"
+    store.get_or_make(RECIPE, Result, Maker())
+    assert not store.journal(RECIPE).exists()
+
+
 def test_two_runs_at_once_share_the_work(tmp_path):
     begun, go_on = threading.Event(), threading.Event()
     waited, results, make = [], [], Maker()
@@ -182,6 +199,20 @@ def test_toolchain_names_versions_and_what_is_absent():
     assert found["numpy"][0].isdigit()
     assert found["no-such-package-at-all"] == "absent"
     assert {"trtbuild", "python", "platform"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["errors.py", "spec/model.py", "feeds/samples.py", "quantization/qdq.py", "backends/tensorrt.py", "artifacts/tensors.py"],
+)  # fmt: skip
+def test_a_changed_line_of_what_all_stages_lean_on_changes_every_stages_digest(tmp_path, monkeypatch, file):
+    ours = Path(store_module.__file__).parent
+    shutil.copytree(ours, tmp_path / "trtbuild", ignore=shutil.ignore_patterns("__pycache__", "_shipped"))
+    monkeypatch.setattr(store_module, "__file__", str(tmp_path / "trtbuild" / "store.py"))
+    before = code_digest.__wrapped__("trtbuild.calibration")  # without its cache
+    with (tmp_path / "trtbuild" / file).open("a") as stream:
+        stream.write("# changed\n")
+    assert code_digest.__wrapped__("trtbuild.calibration") != before
 
 
 def test_each_stage_has_a_code_digest_of_its_own():

@@ -23,9 +23,22 @@ from trtbuild.artifacts.graphs import (
     TypedOnnx,
 )
 from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
-from trtbuild.artifacts.tensors import AxisRange, NodePrecision, OptimizationProfile, Precision, Target, TensorSpec
+from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
+from trtbuild.artifacts.tensors import (
+    CALIBRATED,
+    QUANTIZED,
+    AxisRange,
+    NodePrecision,
+    OptimizationProfile,
+    Precision,
+    Target,
+    TargetRates,
+    TensorSpec,
+)
 
 __all__ = [
+    "CALIBRATED",
+    "QUANTIZED",
     "AppliedEdit",
     "AxisRange",
     "Benchmark",
@@ -38,18 +51,23 @@ __all__ = [
     "EntryPath",
     "EqualizedOnnx",
     "ExportedOnnx",
+    "Front",
+    "FrontPoint",
     "GateResult",
     "Latency",
     "NodePrecision",
+    "NodeSensitivity",
     "OptimizationProfile",
     "OutputComparison",
     "Precision",
     "PrecisionShare",
     "RewrittenOnnx",
+    "SensitivityTable",
     "ShapeParity",
     "StageRecord",
     "StoredFile",
     "Target",
+    "TargetRates",
     "TaskScore",
     "TensorRange",
     "TensorSpec",

@@ -125,7 +125,7 @@ class TensorRange:
 
     Attributes:
         amax: Largest |x| kept, in the tensor's unit; the INT8 scale is amax / 127.
-        seen_min: Smallest value seen.
+        seen_min: Smallest value seen; None, as are the next four, where the range came from TensorRT's cache.
         seen_max: Largest value seen.
         clipped: Share of the values seen whose magnitude is above ``amax`` (0 to 1).
         mean: Mean of the values seen.
@@ -134,11 +134,11 @@ class TensorRange:
     """
 
     amax: float
-    seen_min: float
-    seen_max: float
-    clipped: float
-    mean: float = 0.0
-    outliers: float = 0.0
+    seen_min: float | None
+    seen_max: float | None
+    clipped: float | None
+    mean: float | None = 0.0
+    outliers: float | None = 0.0
     nonfinite: int = 0
 
 
@@ -148,9 +148,9 @@ class CalibrationTable:
 
     Attributes:
         graph: Digest of the ONNX model the ranges belong to.
-        method: Name of the method that chose ``amax``.
-        data: Digest of the rows, whatever their order and batches.
-        samples: How many rows were run.
+        method: Name of the method that chose ``amax``; ``cache:<algorithm>`` for a table read from TensorRT's cache.
+        data: Digest of the rows, whatever their order and batches; of the cache where it came from one.
+        samples: How many rows were run; 0 for a cache, which does not say.
         row_digests: Digest of each row of the samples, so that verification can refuse to reuse one.
         synthetic: True when the samples were random numbers.
         ranges: Tensor name to its range.
@@ -218,6 +218,7 @@ class TypedOnnx:
         macs: Node name to multiply-accumulates at the first profile's opt shape; nodes of unknown shape are missing.
         kept: Node name to the reason it stayed in a higher precision than asked for.
         notes: What a reader should know, such as constants clamped to the FP16 range.
+        tried: What was tried for better numbers while Q/DQ was written, and whether it was kept.
     """
 
     model: StoredFile
@@ -228,3 +229,4 @@ class TypedOnnx:
     macs: Mapping[str, int]
     kept: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    tried: tuple[TriedTransform, ...] = ()

@@ -6,11 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
-"""The precisions a spec may ask for."""
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8", "int8_weights", "int4", "best"]
+"""The precisions a spec may ask for. ``int8_weights`` and ``int4`` store weights in it and compute in FP16; ``best`` is
+the cheapest for each node that holds the accuracy floor."""
 
-NodePrecision = Literal["fp32", "fp16", "bf16", "int8"]
-"""What one node computes in. TF32 is FP32 storage with a builder flag, so a graph does not show it."""
+NodePrecision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "int8_weights", "int4"]
+"""What one node computes in, or, for the last two, reads its weight in. TF32 is FP32 storage with a builder flag, so a
+graph does not show it."""
+
+QUANTIZED: tuple[Literal["int8", "fp8", "int8_weights", "int4"], ...] = ("int8", "fp8", "int8_weights", "int4")
+"""Precisions that are written as Q/DQ nodes; the number formats of ``quantization`` have the same names."""
+
+CALIBRATED: tuple[Precision, ...] = ("int8", "fp8")
+"""Precisions that store activations too, and so need their ranges."""
 
 
 @dataclass(frozen=True)
@@ -73,3 +81,20 @@ class Target:
         """Compute capability as one number: 8.9 is 89."""
         major, minor = self.compute_capability.split(".")
         return int(major) * 10 + int(minor)
+
+
+@dataclass(frozen=True)
+class TargetRates:
+    """How fast a device is on paper, for estimates.
+
+    Attributes:
+        target: The target's name.
+        peak: Number format to dense matrix operations a second; a multiplication and an addition are two.
+        bandwidth: Bytes a second from and to its memory; None where it is not known.
+        source: Where the figures come from.
+    """
+
+    target: str
+    peak: Mapping[str, float]
+    bandwidth: float | None
+    source: str = ""

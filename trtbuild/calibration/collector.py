@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile
+from trtbuild.calibration.parts import checked
 from trtbuild.calibration.pieces import Pieces
 from trtbuild.calibration.statistics import ActivationStatistics, TensorStatistics
-from trtbuild.content import feed_digest
 from trtbuild.errors import FeedError, UsageError
-from trtbuild.feeds import Sample, Samples, check_feed, row_digests
+from trtbuild.feeds import Sample, Samples, row_digests
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -71,7 +71,7 @@ def collect(
         inputs = onnxfile.inputs(proto)
         seen = ActivationStatistics(model.digest, _empty(proto, wanted), synthetic=_synthetic(samples))
         pieces = Pieces(proto, place, wanted.tensors, budget_mb * 1e6)
-        for number, sample in enumerate(_checked(samples, inputs)):
+        for number, sample in enumerate(checked(samples, inputs)):
             for name, array in pieces.run(sample.feed):
                 if array.dtype.kind == "f":
                     seen.tensors[name].add(array, number)
@@ -100,12 +100,3 @@ def _empty(proto: ModelProto, wanted: Wanted) -> dict[str, TensorStatistics]:
         name: TensorStatistics(histogram=name in binned, channel_axis=wanted.channels.get(name))
         for name in wanted.tensors
     }
-
-
-def _checked(samples: Any, inputs: Any) -> Iterable[Sample]:
-    for number, item in enumerate(samples):
-        if isinstance(item, Sample):
-            yield item
-        else:
-            feed = check_feed(item, inputs, f"sample {number}")
-            yield Sample(feed, None, feed_digest(feed))

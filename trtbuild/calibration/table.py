@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from trtbuild.artifacts import CalibrationTable, TensorRange
@@ -15,18 +16,24 @@ if TYPE_CHECKING:
 METHODS = Registry("trtbuild.calibration.methods", "calibration method")
 
 
-def table_from(seen: ActivationStatistics, method: str, *, notes: Sequence[str] = ()) -> CalibrationTable:
+def table_from(
+    seen: ActivationStatistics, method: str, *, optional: AbstractSet[str] = frozenset(), notes: Sequence[str] = ()
+) -> CalibrationTable:
     """Chooses the largest |x| to keep of every tensor.
 
     Args:
         seen: What one pass, or several shards merged, have seen.
         method: One of ``trtbuild methods`` that works on histograms.
+        optional: Tensors that are left out, and named in the notes, where they turn NaN or Inf.
         notes: For the table.
 
     Raises:
         ModelError: Tensors that need a threshold turn NaN or Inf.
     """
-    _hold_finite(seen)
+    bad = {n: t for n, t in seen.tensors.items() if t.histogram is not None and t.nonfinite}
+    _hold_finite({n: t for n, t in bad.items() if n not in optional})
+    if bad:
+        notes = (*notes, f"no range for {', '.join(repr(n) for n in bad)}: NaN or Inf was seen there")
     return CalibrationTable(
         graph=seen.graph,
         method=method,
@@ -34,15 +41,14 @@ def table_from(seen: ActivationStatistics, method: str, *, notes: Sequence[str] 
         samples=len(seen.row_digests),
         row_digests=tuple(seen.row_digests),
         synthetic=seen.synthetic,
-        ranges={name: _range(tensor, method) for name, tensor in seen.tensors.items()},
+        ranges={name: _range(tensor, method) for name, tensor in seen.tensors.items() if name not in bad},
         channels={name: t.channels.result() for name, t in seen.tensors.items() if t.channels is not None},
         notes=tuple(notes),
     )
 
 
-def _hold_finite(seen: ActivationStatistics) -> None:
+def _hold_finite(bad: Mapping[str, TensorStatistics]) -> None:
     """Names every tensor that no range can hold, not only the first."""
-    bad = {n: t for n, t in seen.tensors.items() if t.histogram is not None and t.nonfinite}
     if not bad:
         return
     lines = [f"{n!r}: {t.nonfinite} values, first on sample {t.first_nonfinite}" for n, t in bad.items()]

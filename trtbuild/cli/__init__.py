@@ -20,6 +20,7 @@ COMMANDS = {
     "export": "Export a PyTorch model to ONNX and compare the two.",
     "rewrite": "Apply the rewrite rules to an ONNX file.",
     "calibrate": "Measure activation ranges and write a calibration table.",
+    "sensitivity": "Say what quantising each node does to the outputs.",
     "quantize": "Write precision into an ONNX file: Q/DQ and Cast nodes.",
     "compile": "Build a TensorRT plan from a typed ONNX file.",
     "verify": "Compare an ONNX file with its FP32 reference.",

@@ -72,10 +72,10 @@ def keyword_arguments(words: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
-def finish(console: Console, stage: str, seconds: float, said: list[str], value: Any) -> None:
-    """Ends a single-stage command: its line for a person, its value for a machine."""
+def finish(console: Console, stage: str, seconds: float, said: list[str], value: Any, text: str | None = None) -> None:
+    """Ends a single-stage command: its line for a person, its value for a machine, or its text on standard output."""
     console.finished(stage, hit=False, seconds=seconds, said=said)
-    console.result(value)
+    console.result(value, text)
 
 
 def in_folder(place: Any, make: Callable[[Any], Any], *, makes_folder: bool = False) -> Any:

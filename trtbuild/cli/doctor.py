@@ -23,6 +23,7 @@ _ABILITIES = (
     ("build plans for data-centre GPUs", ("tensorrt",), "gpu"),
     ("time plans", ("pycuda",), "gpu"),
     ("write Triton configs", ("tritonclient",), "triton"),
+    ("read images and text", ("pillow", "tokenizers"), "readers"),
     ("run the demo", ("torch", "scikit-learn", "tensorrt-rtx", "tritonclient"), "all"),
 )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtbuild.artifacts import Target, from_json
 from trtbuild.backends import BACKENDS
+from trtbuild.engine.refusals import first_hint, refusal
 from trtbuild.errors import BuildError, InvalidOnnxError, missing_package
 
 if TYPE_CHECKING:
@@ -106,19 +107,22 @@ class _Log:
 def _parse(trt: Any, logger: Any, network: Any, onnx: str, log: _Log) -> Any:
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(onnx):
-        said = []
-        for number in range(parser.num_errors):
-            error = parser.get_error(number)
-            name = getattr(error, "node_name", lambda: "")()
-            said.append(f"{name or 'node ' + str(error.node())}: {_first_line(error.desc())}")
-        if not said:
-            said = [_first_line(e) for e in log.errors()] or ["the parser gave no reason"]
+        errors = [parser.get_error(number) for number in range(parser.num_errors)]
+        refused = [
+            refusal(e.desc(), node=_said_by(e, "node_name"), operator=_said_by(e, "node_operator")) for e in errors
+        ]
+        refused = list(dict.fromkeys(refused)) or [refusal(text) for text in log.errors()] or [refusal("")]
         raise InvalidOnnxError(
-            "TensorRT cannot parse it:\n    " + "\n    ".join(dict.fromkeys(said)),
+            "TensorRT cannot parse it:\n    " + "\n    ".join(map(str, refused)),
             place=onnx,
-            hint="a rewrite rule may repair it (`trtbuild rewrite -v`), or another opset: --set model.opset=18",
+            hint=first_hint(refused),
         )
     return parser
+
+
+def _said_by(error: Any, name: str) -> str:
+    """What a parser error knows by that name; older releases know less."""
+    return str(getattr(error, name, lambda: "")())
 
 
 def _configure(trt: Any, config: Any, request: Mapping[str, Any]) -> None:

@@ -2,33 +2,38 @@
 
 What an operator may compute in is read from ONNX's own schemas: a type variable that is bound to FP32 and admits the
 lower type is lowered, with all the inputs and outputs that share it. Every FP32 tensor keeps its name; its lower form
-is a second tensor, and a Cast makes either from the other where it is read. Graph inputs and outputs keep their types.
+is a second tensor, and a Cast makes either from the other where it is read. Graph inputs and outputs keep their types
+unless asked otherwise.
 
-Left in FP32, because FP16 ends at 65504: squares and what sums them, up to the root (the norms exporters spell out),
-and nodes with subgraphs. TensorRT computes LayerNormalization and Softmax in FP32 whatever their inputs are.
+What stays in FP32 is said by ``fragile`` (structure), ``half_ranges`` (numbers) and the caller. Q/DQ pairs stay what
+they are; ``scales`` says in which type their scales are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from trtbuild import onnxfile
 from trtbuild.matrixops import MATRIX_OPS
-from trtbuild.onnxfile import element_types, reads
+from trtbuild.onnxfile import reads
+from trtbuild.precision import fragile, half_ranges, scales
+from trtbuild.precision.float_graph import FloatGraph, Range, without_constant_nodes
+from trtbuild.precision.fragile import LowPrecision
+from trtbuild.precision.interface import lower_interface
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-LowPrecision = Literal["fp16", "bf16"]
-
 _KEEP = {
     "Range", "CumSum", "ReduceSumSquare", "ReduceL2", "ReduceLogSumExp", "ReduceLogSum", "LpNormalization",
     "NonMaxSuppression", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Multinomial",
-    "QuantizeLinear", "DequantizeLinear", "EyeLike",
+    "EyeLike", "SequenceConstruct", "SequenceInsert", "SequenceAt", "SplitToSequence", "ConcatFromSequence", "Optional",
+    "OptionalGetElement",
 }  # fmt: skip
-_AFTER_SQUARE = {"ReduceMean", "ReduceSum", "Add", "Sqrt", "Reciprocal", "Mul", "Div", "Pow"}
-_FP16_MAX = 65504.0
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -38,43 +43,87 @@ class Lowered:
     Attributes:
         model: The lowered model.
         kept: Node that stayed in FP32 although its inputs are FP32 numbers, to the reason.
-        clamped: Weights with finite values beyond FP16, clamped to its range.
+        clamped: Weights with finite values beyond the lower type, clamped to its range; masks to -30000 in FP16.
+        notes: What a reader should know: numbers that FP16 holds badly, masks that were cut off.
+        unable: Those of ``kept`` that have no lower form; all others stayed on purpose.
     """
 
     model: ModelProto
     kept: Mapping[str, str]
     clamped: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    unable: frozenset[str] = frozenset()
 
 
-def lower(model: ModelProto, precision: LowPrecision) -> Lowered:
+def lower(
+    model: ModelProto,
+    precision: LowPrecision,
+    *,
+    ranges: Mapping[str, Range] | None = None,
+    keep: Mapping[str, str] = _NONE,
+    io: Literal["keep", "low"] = "keep",
+) -> Lowered:
     """Returns a copy of the model whose float work is done in FP16 or BF16.
 
     Args:
-        model: The FP32 model, weights in memory, its shapes inferred or not.
+        model: The FP32 model, with Q/DQ or without, weights in memory, its shapes inferred or not.
         precision: Which of the two.
+        ranges: Tensor name to the smallest and largest value seen in FP32; those missing are unknown.
+        keep: Further nodes that stay in FP32, to the reason.
+        io: Whether float inputs and outputs of the graph keep their types, or take the lower one too.
     """
-    return _Lowering(model, precision).run()
+    graph = FloatGraph(without_constant_nodes(model), ranges or {})
+    lowering = _Lowering(graph, precision, keep)
+    done = lowering.run()
+    if io == "low":
+        done = lower_interface(done, lowering.low, lowering.suffix, lowering.wide)
+    unable = frozenset(lowering.kept) - lowering.on_purpose
+    return Lowered(done, lowering.kept, tuple(lowering.clamped), tuple(lowering.notes), unable)
+
+
+def _judge(
+    graph: FloatGraph, precision: LowPrecision, keep: Mapping[str, str]
+) -> tuple[half_ranges.Fit, dict[str, str]]:
+    """What does not fit, and which nodes stay in FP32 for it or for another reason."""
+    fit = half_ranges.find(graph) if precision == "fp16" else half_ranges.Fit()
+    counted, whole = fragile.counting(graph, precision)
+    fit.wide |= whole
+    if precision == "fp16":
+        fit.wide |= fragile.guards(graph)
+    kept = {**fragile.squares(graph, precision), **fit.keep, **counted, **keep}
+    for node in graph.model.graph.node:
+        own = fragile.by_operator(node, precision)
+        if own is not None:
+            kept.setdefault(node.name, own)
+        if not any(graph.is_float(name) for name in node.output):
+            continue
+        reason = next((fit.wide[name] for name in graph.float_tensors(node) if name in fit.wide), None)
+        if reason is not None:
+            kept.setdefault(node.name, reason)
+    return fit, kept
 
 
 class _Lowering:
-    def __init__(self, model: ModelProto, precision: LowPrecision) -> None:
+    def __init__(self, graph: FloatGraph, precision: LowPrecision, keep: Mapping[str, str]) -> None:
         import onnx
 
         self.precision = precision
         self.low = onnx.TensorProto.FLOAT16 if precision == "fp16" else onnx.TensorProto.BFLOAT16
-        self.suffix = _free_suffix(model, f"/{precision}")
-        self.model = onnx.ModelProto()
-        self.model.CopyFrom(model)
-        self.types = element_types(model)
-        self.weights = {t.name: t for t in model.graph.initializer}
-        self.opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=17)
-        self.kept = _squares(model)
+        self.graph, self.model = graph, graph.model
+        self.suffix = low_suffix(self.model, precision)
+        self.types = graph.types
+        self.weights = graph.weights
+        self.opset = onnxfile.opset(self.model) or 17
+        self.fit, self.kept = _judge(graph, precision, keep)
+        self.on_purpose = frozenset(self.kept)
+        self.wide = self.fit.wide
+        self.notes = self.fit.notes
         self.clamped: list[str] = []
         self.made: set[str] = set()  # second forms that exist: lower ones, and FP32 ones of lowered results
         self.lowered: set[str] = set()  # tensors whose first form is the lower one
         self.nodes: list[NodeProto] = []
 
-    def run(self) -> Lowered:
+    def run(self) -> ModelProto:
         for node in list(self.model.graph.node):
             plan = self._plan(node)
             if plan is None:
@@ -91,7 +140,9 @@ class _Lowering:
         self.model.graph.node.extend(self.nodes)
         del self.model.graph.value_info[:]
         self._drop_unused()
-        return Lowered(self.model, self.kept, tuple(self.clamped))
+        if self.precision == "bf16":
+            self.notes += fragile.ties(self.graph, {name + self.suffix for name in self.lowered})
+        return self.model
 
     def _plan(self, node: NodeProto) -> tuple[list[int], list[int]] | None:
         """Which inputs and outputs of a node are lowered; None when it stays as it is."""
@@ -104,6 +155,8 @@ class _Lowering:
             return ([], [0]) if to.i == onnx.TensorProto.FLOAT else None
         if node.op_type == "ConstantOfShape":
             return None
+        if node.op_type in scales.PAIR:
+            return scales.plan(self.graph, node, self.opset)
         try:
             schema = onnx.defs.get_schema(node.op_type, self.opset, node.domain)
         except onnx.defs.SchemaError:
@@ -155,9 +208,22 @@ class _Lowering:
             self.made.add(low)
             if name in self.weights:
                 self._lower_weight(name, low)
-            else:
-                self.nodes.append(helper.make_node("Cast", [name], [low], f"{name}/to_{self.precision}", to=self.low))
+                return low
+            source = self._floored(name) if name in self.fit.floors else name
+            self.nodes.append(helper.make_node("Cast", [source], [low], f"{name}/to_{self.precision}", to=self.low))
         return low
+
+    def _floored(self, name: str) -> str:
+        """An FP32 mask, cut off where its Cast would make it -Inf."""
+        from onnx import helper
+
+        floor, cut = "trtbuild/mask_floor" + self.suffix, f"{name}/floored{self.suffix}"
+        if floor not in self.made:
+            self.made.add(floor)
+            self.model.graph.initializer.append(helper.make_tensor(floor, 1, [], [half_ranges.MASK_FLOOR]))
+        self.nodes.append(helper.make_node("Max", [name, floor], [cut], cut))
+        self.notes.append(f"mask {name!r} is cut off at {half_ranges.MASK_FLOOR:.0f}")
+        return cut
 
     def _want_fp32(self, name: str) -> None:
         """Makes sure that the FP32 form of a tensor exists."""
@@ -173,17 +239,18 @@ class _Lowering:
         import numpy as np
         from onnx import helper, numpy_helper
 
+        if name in self.fit.weight_notes:
+            self.notes.append(self.fit.weight_notes[name])
         values = numpy_helper.to_array(self.weights[name])
-        if self.precision == "fp16":
-            finite = np.isfinite(values)
-            if (np.abs(values[finite]) > _FP16_MAX).any():
-                self.clamped.append(name)
-                values = np.where(finite, np.clip(values, -_FP16_MAX, _FP16_MAX), values)
-            tensor = numpy_helper.from_array(values.astype(np.float16), low)
-        else:
-            raw = values.astype(ml_dtypes.bfloat16).tobytes()
-            tensor = helper.make_tensor(low, self.low, values.shape, raw, raw=True)
-        self.model.graph.initializer.append(tensor)
+        bf16 = self.precision == "bf16"
+        largest = half_ranges.BF16_LARGEST if bf16 else half_ranges.LARGEST
+        least = half_ranges.MASK_FLOOR if name in self.fit.floors else -largest
+        finite = np.isfinite(values)
+        if (np.abs(values[finite]) > largest).any():
+            self.clamped.append(name)
+            values = np.where(finite, np.clip(values, least, largest), values)
+        raw = values.astype(ml_dtypes.bfloat16 if bf16 else np.float16).tobytes()
+        self.model.graph.initializer.append(helper.make_tensor(low, self.low, values.shape, raw, raw=True))
 
     def _drop_unused(self) -> None:
         used = {name for node in self.model.graph.node for name in reads(node)}
@@ -193,8 +260,9 @@ class _Lowering:
         self.model.graph.initializer.extend(kept)
 
 
-def _free_suffix(model: ModelProto, suffix: str) -> str:
-    """The suffix, longer where a tensor of the model would get a name that another one has."""
+def low_suffix(model: ModelProto, precision: LowPrecision) -> str:
+    """What is added to a tensor's name to name its lower form; longer where a tensor of that name is there already."""
+    suffix = f"/{precision}"
     graph = model.graph
     names = {name for node in graph.node for name in (*node.input, *node.output)}
     names |= {v.name for v in (*graph.input, *graph.initializer)}
@@ -212,27 +280,3 @@ def _formal(parameters: Any, actual: Any) -> list[tuple[str, str]]:
 
 def _has_subgraph(node: NodeProto) -> bool:
     return any(a.HasField("g") or a.graphs for a in node.attribute)
-
-
-def _squares(model: ModelProto) -> dict[str, str]:
-    """Nodes between a square and the root that undoes it."""
-    import numpy as np
-    from onnx import numpy_helper
-
-    small = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if len(t.raw_data) <= 8}
-    tainted: set[str] = set()
-    kept: dict[str, str] = {}
-    for node in model.graph.node:
-        exponent = small.get(node.input[1]) if node.op_type == "Pow" else None
-        squares = (exponent is not None and bool(np.all(np.abs(exponent) >= 2))) or (
-            node.op_type == "Mul" and node.input[0] == node.input[1]
-        )
-        if squares:
-            kept[node.name] = "a square leaves the FP16 range at 256"
-        elif node.op_type in _AFTER_SQUARE and any(i in tainted for i in node.input):
-            kept[node.name] = "works on squares"
-        else:
-            continue
-        if node.op_type not in ("Sqrt", "Reciprocal"):
-            tainted.update(node.output)
-    return kept

@@ -11,6 +11,7 @@ from trtbuild.artifacts import (
     EnginePlan,
     ExportedOnnx,
     RewrittenOnnx,
+    TensorRange,
     TritonModel,
     TypedOnnx,
     Verification,
@@ -41,13 +42,17 @@ def rewrite(done: RewrittenOnnx) -> list[str]:
 
 
 def calibrate(done: CalibrationTable) -> list[str]:
-    """Method, samples, and each range."""
-    ranges = [
-        f"{name}: keeps {r.amax:.5g} of [{r.seen_min:.5g}, {r.seen_max:.5g}], clips {r.clipped:.3%}"
-        for name, r in done.ranges.items()
-    ]
+    """Method, samples, what to know, and each range."""
     random = " of RANDOM data" if done.synthetic else ""
-    return [f"{done.method}, {done.samples} samples{random}, {len(done.ranges)} tensors", *ranges]
+    samples = f"{done.samples} samples{random}" if done.samples else "samples not known"
+    ranges = [f"{name}: {_range(r)}" for name, r in done.ranges.items()]
+    return [f"{done.method}, {samples}, {len(done.ranges)} tensors", *done.notes, *ranges]
+
+
+def _range(found: TensorRange) -> str:
+    if found.seen_min is None or found.seen_max is None or found.clipped is None:
+        return f"keeps {found.amax:.5g}"
+    return f"keeps {found.amax:.5g} of [{found.seen_min:.5g}, {found.seen_max:.5g}], clips {found.clipped:.3%}"
 
 
 def assign_precision(done: TypedOnnx) -> list[str]:

@@ -120,6 +120,7 @@ def rewrite(
         proof = Proof(start, profiles, thorough=prove, folder=place)
         notes += () if proof.ran else (_NOT_RUN,)
         attempt, undone = _without_what_differs(job, attempt, proof, str(source))
+        notes += dict.fromkeys(proof.excused)
     saved = onnxfile.save(attempt.model, folder / "rewritten.onnx", folder=place)
     onnxfile.check(attempt.model, str(saved.path), saved=saved)
     return RewrittenOnnx(

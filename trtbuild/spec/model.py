@@ -7,13 +7,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
-from trtbuild.artifacts import AxisRange, OptimizationProfile, Precision, TensorSpec
+from trtbuild.artifacts import CALIBRATED, AxisRange, NodePrecision, OptimizationProfile, Precision, TensorSpec
 from trtbuild.spec.profiles import Profile
 from trtbuild.spec.targets import TargetSpec
 
 DTypeName = Literal[
     "float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool"
 ]  # what a graph input may be; bfloat16 inputs have no NumPy type to feed them with
+
+
+def _not_dynamic(value: Any) -> Any:
+    if isinstance(value, str) and "dynamic" in value.lower():
+        raise ValueError(
+            "no backend finds INT8 or FP8 scales of activations at run time: tensorrt from 10.16 on and tensorrt_rtx "
+            "do that for blocks in NVFP4 and MXFP8 only, which trtbuild does not write; take int8 or fp8 with a "
+            "calibration block, or int8_weights, which needs no ranges"
+        )
+    return value
 
 
 def _quoted(value: Any) -> Any:
@@ -75,16 +85,29 @@ class ModelSpec(_Strict):
 class CalibrationSpec(_Strict):
     """Data and method that settle INT8 ranges."""
 
-    reader: str = Field(description="file.py:function or package.module:function yielding feeds, or 'random'.")
-    args: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the reader.")
+    reader: str = Field(
+        description="file.py:function or package.module:function yielding feeds, an object that holds them (a list, a "
+        "DataLoader), or 'random'. calibration/images.py:batches, arrays.py and text.py ship: docs/readers.md."
+    )
+    args: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Keyword arguments for the reader. Those that ship choose by seed (0; null keeps the order) and "
+        "leave out the first skip rows of that order.",
+    )
     samples: int = Field(512, ge=1, description="Rows (images, sentences) to run at most.")
-    method: str = Field("entropy", description="Calibration method; `trtbuild methods` lists them.")
+    method: str = Field(
+        "auto", description="Calibration method; `trtbuild methods` lists them. auto measures on rows kept apart."
+    )
+    budget_mb: float = Field(64, gt=0, description="What the measured tensors may take in memory at a time, MB.")
 
 
 class AccuracySpec(_Strict):
     """Held-out data and the rule the result must pass."""
 
-    data: str = Field(description="file.py:function yielding feeds, or (feed, labels) pairs, or 'random'.")
+    data: str = Field(
+        description="file.py:function yielding feeds or (feed, labels) pairs, an object that holds them, or 'random'; "
+        "as calibration.reader."
+    )
     args: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments for the reader.")
     samples: int = Field(512, ge=1, description="Rows to run at most.")
     metric: str = Field(
@@ -104,6 +127,18 @@ class AccuracySpec(_Strict):
         if self.min is None and self.max_drop is None:
             raise ValueError("say what passes: min (for cosine, sqnr or a score) or max_drop (for a task metric)")
         return self
+
+
+class SearchSpec(_Strict):
+    """How precision 'best' searches."""
+
+    exact: bool = Field(
+        False,
+        description="Run the model once a node to find what quantising it does, instead of estimating all at once.",
+    )
+    time_budget_s: float | None = Field(
+        None, gt=0, description="Seconds of measuring after which the best graph so far is taken; default: no limit."
+    )
 
 
 class BuildSpec(_Strict):
@@ -150,7 +185,16 @@ class Spec(_Strict):
         default_factory=list,
         description="Optimisation profiles: [min, opt, max] of each named axis; or the name of one that ships.",
     )
-    precision: Precision = Field("fp16", description="What the matrix work shall run in.")
+    precision: Annotated[Precision, BeforeValidator(_not_dynamic)] = Field(
+        "fp16",
+        description="What the matrix work shall run in; int8_weights and int4 store weights in it and run in FP16.",
+    )
+    precision_overrides: dict[str, NodePrecision] = Field(
+        default_factory=dict,
+        description='Node name pattern to what these nodes shall be in, for example {"*/attention/*": fp16}; as file '
+        "names are matched, the last pattern that matches a node counts, and one that matches none is an error.",
+    )
+    search: SearchSpec = Field(default_factory=SearchSpec)
     rewrite: RewriteSpec = Field(default_factory=RewriteSpec)
     calibration: CalibrationSpec | None = None
     accuracy: AccuracySpec | None = None
@@ -167,10 +211,26 @@ class Spec(_Strict):
         return self
 
     @model_validator(mode="after")
-    def _int8_has_data(self) -> Spec:
-        if self.precision == "int8" and self.calibration is None:
+    def _ranges_have_data(self) -> Spec:
+        if self.precision in CALIBRATED and self.calibration is None:
             raise ValueError(
-                "precision int8 needs a calibration block; add   calibration: {reader: file.py:function, samples: 512}"
+                f"precision {self.precision} needs a calibration block; add   "
+                "calibration: {reader: file.py:function, samples: 512}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _best_has_a_floor(self) -> Spec:
+        if self.precision != "best":
+            return self
+        if self.calibration is None:
+            raise ValueError(
+                "precision best needs a calibration block; add   calibration: {reader: file.py:function, samples: 512}"
+            )
+        if self.accuracy is None or self.accuracy.metric not in ("cosine", "sqnr") or self.accuracy.min is None:
+            raise ValueError(
+                "precision best holds an accuracy floor; add   accuracy: {data: file.py:function, metric: cosine, "
+                "min: 0.999}   (or metric sqnr, in dB)"
             )
         return self
 

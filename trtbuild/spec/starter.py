@@ -17,13 +17,13 @@ model:
 """
 
 _TAIL = """
-# fp32, tf32, fp16, bf16 or int8. int8 needs the calibration block.
+# fp32, tf32, fp16, bf16; int8 or fp8, which need the calibration block; int8_weights or int4, for weights only.
 precision: fp16
 
 # calibration:
 #   reader: calibration_data.py:batches   # a function that yields {{{feed}}}, with the batch axis
 #   samples: 512                          # rows at most
-#   method: entropy                       # `trtbuild methods` lists them
+#   method: auto                          # measures the methods on rows kept apart; `trtbuild methods` lists them
 
 # What the result is held to, on data that calibration does not see.
 # accuracy:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveFloat, field_validator
 
-from trtbuild.artifacts import Precision, Target
+from trtbuild.artifacts import Precision, Target, TargetRates
 from trtbuild.backends import BACKENDS
 from trtbuild.errors import SpecError, UsageError
 from trtbuild.registry import nearest_hint
 from trtbuild.shipped import shipped_folder
 
-_FIRST_SM: dict[Precision, int] = {"fp16": 75, "int8": 75, "bf16": 80, "tf32": 80, "fp32": 75}
-"""First compute capability whose tensor cores (or, for fp32, whose builder) do a precision."""
+Rated = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8", "int4", "fp4"]
+"""Number formats that datasheets give a matrix rate for."""
+
+_FIRST_SM: dict[Precision, int] = {
+    "fp16": 75, "int8": 75, "int8_weights": 75, "bf16": 80, "tf32": 80, "int4": 80, "fp8": 89, "fp32": 75,
+    "best": 75,
+}  # fmt: skip
+"""First compute capability whose tensor cores (or, for fp32 and int4, whose builder) do a precision."""
 
 
 class TargetFields(BaseModel):
@@ -26,6 +32,14 @@ class TargetFields(BaseModel):
     backend: str = Field(description="The TensorRT flavour: `trtbuild backends` lists them.")
     compute_capability: str = Field(pattern=r"^\d{1,2}\.\d$", description='For example "8.9".')
     gpu: str = Field("", description="Product name.")
+    peak: dict[Rated, PositiveFloat] = Field(
+        default_factory=dict,
+        description="Dense matrix rates in 10^12 operations a second, a multiplication and an addition being two; FP16 "
+        "and FP8 with FP16 accumulation where the GPU has two rates. For estimates; what is missing is taken in ratio.",
+    )
+    memory_gb: float | None = Field(None, gt=0, description="Memory, in 10^9 bytes.")
+    bandwidth_gb_s: float | None = Field(None, gt=0, description="Memory bandwidth, in 10^9 bytes a second.")
+    source: str = Field("", description="Where the figures come from.")
 
     @field_validator("compute_capability", mode="before")
     @classmethod
@@ -38,6 +52,12 @@ class TargetFields(BaseModel):
         """The frozen value that stages take."""
         name = self.name or "sm" + self.compute_capability.replace(".", "")
         return Target(name, self.backend, self.compute_capability, self.gpu)
+
+    def rates(self) -> TargetRates:
+        """How fast the device is, as far as the figures go."""
+        peak: dict[str, float] = {number: rate * 1e12 for number, rate in self.peak.items()}
+        bandwidth = None if self.bandwidth_gb_s is None else self.bandwidth_gb_s * 1e9
+        return TargetRates(self.target().name, peak, bandwidth, self.source)
 
 
 def _look_up(value: Any) -> Any:
@@ -108,7 +128,7 @@ def check_target(target: Target, precision: Precision) -> None:
         raise SpecError(
             f"compute capability {target.compute_capability} cannot do {precision}",
             place=place,
-            hint="take precision fp16 or int8" if target.sm >= 75 else "trtbuild's backends begin at 7.5 (Turing)",
+            hint=_instead(target, precision),
         )
     if target.backend == "tensorrt_rtx" and target.sm == 75 and precision == "fp32":
         raise SpecError(
@@ -116,3 +136,17 @@ def check_target(target: Target, precision: Precision) -> None:
             place=place,
             hint="take precision fp16 for this target",
         )
+
+
+_SECOND_CHOICE: dict[Precision, tuple[Precision, ...]] = {
+    "fp8": ("int8", "fp16"), "int4": ("int8_weights", "int8"), "bf16": ("fp16", "int8"), "tf32": ("fp16", "int8"),
+}  # fmt: skip
+
+
+def _instead(target: Target, precision: Precision) -> str:
+    """What to write instead of a precision that a target cannot do."""
+    if target.sm < 75:
+        return "trtbuild's backends begin at 7.5 (Turing)"
+    first = _FIRST_SM[precision]
+    others = " or ".join(_SECOND_CHOICE.get(precision, ("fp16", "int8")))
+    return f"take precision {others}; {precision} begins at compute capability {first // 10}.{first % 10}"

@@ -5,7 +5,7 @@ from onnx_models import cnn, matmul, mlp, model, node, random_feed, run, save, w
 
 from trtbuild import onnxfile
 from trtbuild.artifacts import CalibrationTable, TensorSpec, from_json, to_json
-from trtbuild.calibration import calibrate
+from trtbuild.calibration import calibrate, every_float_tensor
 from trtbuild.errors import FeedError, ModelError, UsageError
 from trtbuild.feeds import Samples
 
@@ -48,7 +48,7 @@ def test_the_table_belongs_to_the_graph_and_the_samples(path):
 
 def test_order_of_samples_changes_nothing(path):
     values = np.random.default_rng(0).normal(size=8)
-    left, right = calibrate(path, feeds(*values)), calibrate(path, feeds(*values[::-1]))
+    left, right = (calibrate(path, feeds(*order), method="entropy") for order in (values, values[::-1]))
     assert left.ranges["x"].amax == right.ranges["x"].amax
     assert left.ranges["x"].mean == pytest.approx(right.ranges["x"].mean, rel=1e-12)
     assert left.data == right.data
@@ -78,7 +78,7 @@ def test_products_of_two_activations_are_not_measured(tmp_path):
 
 def test_rows_are_told_as_they_are_done(path):
     told = []
-    calibrate(path, feeds(1, 2, 3), on_sample=told.append)
+    calibrate(path, feeds(1, 2, 3), method="mse", on_sample=told.append)
     assert told == [2, 4, 6]
 
 
@@ -102,7 +102,7 @@ def test_all_tensors_that_turn_infinite_are_named_and_counted(tmp_path):
     nodes = [node("Exp", ["x"], ["e"]), node("MatMul", ["e", "w"], ["y"]), node("MatMul", ["y", "w2"], ["z"])]
     proto = model(nodes, [("x", ["n", 4])], [("z", ["n", 2])], {"w": weights((4, 2)), "w2": weights((2, 2))})
     with pytest.raises(ModelError, match="2 tensors turn NaN or Inf") as caught:
-        calibrate(save(proto, tmp_path / "m.onnx"), feeds(1.0, 1000.0))
+        calibrate(save(proto, tmp_path / "m.onnx"), feeds(1.0, 1000.0), method="mse")
     assert "'e': 8 values, first on sample 1" in caught.value.message
     assert "'y': 4 values, first on sample 1" in caught.value.message
 
@@ -117,7 +117,7 @@ def test_the_input_file_is_left_as_it_is(tmp_path):
 
 def test_moments_are_those_of_the_values(path):
     values = np.random.default_rng(1).normal(3, 2, (512, 4)).astype("f")
-    found = calibrate(path, [{"x": values[:100]}, {"x": values[100:]}])
+    found = calibrate(path, [{"x": values[:100]}, {"x": values[100:]}], method="mse")
     assert found.ranges["x"].mean == pytest.approx(float(values.mean()), rel=1e-6)
     assert found.channels["x"].amax == pytest.approx(np.abs(values).max(axis=0).tolist())
     assert found.channels["x"].mean == pytest.approx(values.mean(axis=0).tolist(), rel=1e-5)
@@ -137,3 +137,14 @@ def test_an_unknown_method_is_an_error_with_the_nearest(path):
 def test_a_table_survives_json(path):
     table = calibrate(path, feeds(1.0, 2.0))
     assert from_json(CalibrationTable, to_json(table)) == table
+
+
+def test_an_extra_tensor_that_turns_infinite_is_left_out_and_named(tmp_path):
+    nodes = [node("Exp", ["x"], ["e"]), node("Min", ["e", "top"], ["m"]), node("MatMul", ["m", "w"], ["y"])]
+    constants = {"w": weights((4, 2)), "top": np.array(9, "f")}
+    path = save(model(nodes, [("x", ["n", 4])], [("y", ["n", 2])], constants), tmp_path / "m.onnx")
+    stored = onnxfile.stored(path)
+    for method in ("mse", "auto"):
+        table = calibrate(stored, feeds(1000.0, 1.0, 2.0), method=method, extra=every_float_tensor(stored))
+        assert list(table.ranges) == ["m", "x", "y"]
+        assert "no range for 'e': NaN or Inf was seen there" in table.notes

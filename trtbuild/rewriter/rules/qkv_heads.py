@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trtbuild.rewriter.graph import Edit, GraphView
+from trtbuild.rewriter.sizes import copies_axes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,13 +35,14 @@ _TO_TURNED_HEADS = [0, 2, 3, 1]  # the keys', ready for the product with the que
 
 @dataclass(frozen=True)
 class _Part:
-    """What becomes of one part: a bias, a factor, a Reshape to ``shape``; Transposes, or anything."""
+    """What becomes of one part: a bias, a factor, a Reshape to ``shape``, whose rows may be the part's; Transposes."""
 
     width: int
     bias: NDArray[Any] | None
     factor: Any
     reshape: Any
     shape: tuple[Any, ...]
+    copies_rows: bool
     transposes: tuple[Any, ...]
 
 
@@ -114,11 +116,12 @@ def _part(tensor: Any, rank: int, graph: GraphView) -> _Part | None:
         node = _reader(node.outputs[0], graph) if factor is not None else None
     if node is None or node.op != "Reshape" or not isinstance(width, int) or graph.is_output(node.outputs[0]):
         return None
-    shape = _into_heads(node, width, graph)
+    copies = rank == 3 and copies_axes(graph, node.inputs[1], node.inputs[0], 2)
+    shape = _into_heads(node, width, graph, copies=copies)
     turns = tuple(graph.readers(node.outputs[0]))
     if shape is None or not turns:
         return None
-    return _Part(width, bias, factor, node, shape, turns if all(_turns(n, graph) for n in turns) else ())
+    return _Part(width, bias, factor, node, shape, copies, turns if all(_turns(n, graph) for n in turns) else ())
 
 
 def _reader(tensor: Any, graph: GraphView) -> Any | None:
@@ -139,14 +142,14 @@ def _turns(node: Any, graph: GraphView) -> bool:
     return node.op == "Transpose" and graph.owns(node) and node.attrs.get("perm") in (_TO_HEADS, _TO_TURNED_HEADS)
 
 
-def _into_heads(reshape: Any, width: int, graph: GraphView) -> tuple[Any, ...] | None:
+def _into_heads(reshape: Any, width: int, graph: GraphView, *, copies: bool) -> tuple[Any, ...] | None:
     """What a Reshape makes: rows, columns, heads, size of a head, the last two as numbers; None where they are not."""
     before, shape = graph.shape(reshape.inputs[0]), graph.shape(reshape.outputs[0])
     if shape is None or before is None or len(shape) != 4 or not isinstance(shape[3], int) or shape[3] < 1:
         return None
     if isinstance(shape[2], int):
         return shape
-    kept = None not in shape[:2] and shape[:2] == before[:-1]  # so the heads are what is left of the width
+    kept = copies or (None not in shape[:2] and shape[:2] == before[:-1])  # so the heads are what is left of the width
     return (*shape[:2], width // shape[3], shape[3]) if kept else None
 
 
@@ -155,7 +158,7 @@ def _rows(parts: list[_Part], rank: int, graph: GraphView) -> NDArray[Any] | Any
     first = parts[0].reshape
     named = [[d for d in p.shape[:2] if isinstance(d, (int, str)) and d != ""] for p in parts]
     alike = all(len(n) == 2 and n == named[0] for n in named)
-    if alike and rank == 3 and named[0] == list(first.inputs[0].shape[:2]):
+    if all(p.copies_rows for p in parts) or (alike and rank == 3 and named[0] == list(first.inputs[0].shape[:2])):
         return np.array([0, 0], np.int64)
     if alike:
         return first.inputs[1]

@@ -116,6 +116,41 @@ def test_rows_that_are_flat_before_come_from_the_reshapes():
     assert [e.rule for e in after.done.applied] == ["qkv_heads"]
 
 
+def asked_for(source="x", tail=(-1, 4)):
+    """A Split whose rows have lost their names; each part's Reshape asks a tensor's shape for them."""
+    nodes = [node("Concat", ["a", "a"], ["twice"], axis=0), node("Concat", ["twice", "twice"], ["x"], axis=1)]
+    nodes += [
+        node("Transpose", ["x"], ["turned"], perm=[1, 0, 2]),
+        node("Split", ["x", "widths"], ["p0", "p1"], axis=2),
+    ]
+    fixed = {
+        "widths": np.array([8, 16]),
+        "begin": np.array([0]),
+        "end": np.array([2]),
+        "tail": np.array(tail),
+    }
+    for i in (0, 1):
+        nodes += [node("Shape", [source], [f"all{i}"]), node("Slice", [f"all{i}", "begin", "end"], [f"rows{i}"])]
+        nodes += [
+            node("Concat", [f"rows{i}", "tail"], [f"s{i}"], axis=0),
+            node("Reshape", [f"p{i}", f"s{i}"], [f"h{i}"]),
+        ]
+        nodes.append(node("Transpose", [f"h{i}"], [f"y{i}"], perm=[0, 2, 1, 3]))
+    return model(nodes, [("a", ["b", "s", 24])], [(f"y{i}", [None] * 4) for i in (0, 1)], fixed)
+
+
+def test_rows_without_a_name_are_those_of_the_product_where_its_shape_was_asked():
+    after = holds(asked_for(), "qkv_heads", sizes=[{"b": 2, "s": 3}, {"b": 1, "s": 1}])
+    assert [e.rule for e in after.done.applied] == ["qkv_heads"]
+    (reshape,) = [n for n in after.model.graph.node if n.op_type == "Reshape"]
+    target = next(t for t in after.model.graph.initializer if t.name == reshape.input[1])
+    assert numpy_helper.to_array(target).tolist() == [0, 0, 6, 4]
+
+
+def test_rows_of_another_tensor_are_not_taken_for_them():
+    assert apply(asked_for(source="turned"), "qkv_heads").done.applied == ()
+
+
 def test_zeros_mean_zero_where_they_did():
     proto = split(shapes="computed", allowzero=1)
     proto.graph.input[0].CopyFrom(tensor("x", ["any", "other", 24]))

@@ -1,0 +1,85 @@
+"""Precision ``best``: the search on a model, from its sensitivity and its judging rows to a front."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from trtbuild import onnxfile
+from trtbuild.artifacts import CalibrationTable, Front, SensitivityTable, StoredFile, TargetRates
+from trtbuild.content import json_digest
+from trtbuild.errors import IntegrityError
+from trtbuild.feeds import Sample
+from trtbuild.precision.costs import costs_of
+from trtbuild.precision.floor import Floor
+from trtbuild.precision.judging import Judge
+from trtbuild.precision.mixed import Rest, write_mixed
+from trtbuild.precision.names import name_nodes
+from trtbuild.precision.overrides import resolve_overrides
+from trtbuild.precision.search import Progress, search
+from trtbuild.quantization import Fidelity, place
+
+
+def find_front(
+    model: StoredFile | Path | str,
+    sensitivity: SensitivityTable,
+    table: CalibrationTable,
+    samples: Iterable[Sample],
+    floor: Floor,
+    *,
+    targets: Sequence[TargetRates],
+    sizes: Mapping[str, int],
+    rest: Rest = "fp16",
+    overrides: Mapping[str, str] | None = None,
+    journal: Path | None = None,
+    time_budget_s: float | None = None,
+    on_progress: Progress = lambda _runs, _what: None,
+) -> Front:
+    """Searches the cheapest precision of each node that holds a floor.
+
+    Args:
+        model: The rewritten FP32 ONNX.
+        sensitivity: From ``measure``, of this model.
+        table: Its calibration table.
+        samples: Feeds that judge, ``Samples.part("judge")`` say: none that measured the sensitivity.
+        floor: What must hold.
+        targets: Figures of the targets.
+        sizes: Size of each named axis that times are estimated at: the first profile's opt.
+        rest: Precision of everything that is not quantised.
+        overrides: Node name pattern to precision.
+        journal: Where judgements are noted, so that a killed search goes on.
+        time_budget_s: Seconds of judging after which the best graph so far is taken.
+        on_progress: Told before each run.
+
+    Raises:
+        IntegrityError: Sensitivity or table belong to another graph.
+        SpecError: An override matches no node, or asks for what cannot be.
+        FeedError: There is no judging sample.
+    """
+    stored = model if isinstance(model, StoredFile) else onnxfile.stored(Path(model))
+    for what, graph in (("calibration table", table.graph), ("sensitivity", sensitivity.graph)):
+        if graph != stored.digest:
+            raise IntegrityError(
+                f"the {what} belongs to another graph", place=str(stored.path), hint="make it from this one"
+            )
+    proto = onnxfile.load(stored.path)
+    name_nodes(proto)
+    placement = place(proto)
+    costs = costs_of(proto, sizes, targets, rest)
+    forced = resolve_overrides(overrides or {}, costs.work, placement)
+    kept = list(samples)
+    amax = {name: r.amax for name, r in table.ranges.items()}
+    seen = {
+        name: (r.seen_min, r.seen_max)
+        for name, r in table.ranges.items()
+        if r.seen_min is not None and r.seen_max is not None
+    }
+    judge = Judge(
+        lambda formats: write_mixed(proto, placement, amax, formats, rest, ranges=seen).model,
+        Fidelity(proto, kept),
+        floor,
+        rows=sum(s.rows for s in kept),
+        about=json_digest([stored.digest, [s.digest for s in kept], rest, amax, seen]),
+        journal=journal,
+    )
+    return search(sensitivity, costs, judge, forced=forced, time_budget_s=time_budget_s, on_progress=on_progress)
