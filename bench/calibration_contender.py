@@ -1,9 +1,9 @@
-"""One calibration by one tool, in a process and an environment of its own: seconds and peak memory as a JSON line.
+"""One calibration by one tool, in a process and an environment of its own: prints seconds and peak memory.
 
     python bench/calibration_contender.py TOOL METHOD model.onnx feeds.npz quantized.onnx
 
-Seconds count from the tool's call to the quantised file, without Python's start and imports. Each tool runs as its users
-call it; where it can be told to make what TensorRT takes (symmetric INT8), it is told.
+Seconds count from the tool's call to the quantised file, without Python's start and imports. Each tool runs as its
+users call it; where it can be told to make what TensorRT takes (symmetric INT8), it is told.
 """
 
 from __future__ import annotations

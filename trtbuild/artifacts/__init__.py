@@ -25,6 +25,8 @@ from trtbuild.artifacts.graphs import (
 from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
 from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
 from trtbuild.artifacts.tensors import (
+    CALIBRATED,
+    QUANTIZED,
     AxisRange,
     NodePrecision,
     OptimizationProfile,
@@ -35,6 +37,8 @@ from trtbuild.artifacts.tensors import (
 )
 
 __all__ = [
+    "CALIBRATED",
+    "QUANTIZED",
     "AppliedEdit",
     "AxisRange",
     "Benchmark",

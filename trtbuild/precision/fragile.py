@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
-from trtbuild.precision.float_graph import MOVES, FloatGraph
+from trtbuild.precision.float_graph import FloatGraph
 from trtbuild.precision.half_ranges import HEADROOM, LARGEST, VANISHES
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ WHOLE = {"fp16": 2048, "bf16": 256}
 _AFTER_SQUARE = {"ReduceMean", "ReduceSum", "Add", "Sqrt", "Reciprocal", "Mul", "Div", "Pow"}
 _ROOTS = {"Sqrt", "Reciprocal"}
 _NORMS = {"ReduceMean", "ReduceSum", "ReduceL2", "Sqrt", "Reciprocal"}
+_RESHAPES = {"Identity", "Reshape", "Expand", "Unsqueeze", "Squeeze", "Transpose", "Slice", "Tile"}
 _GUARDED = {"Add", "Max", "Clip"}
 _INEXACT = {"Sin", "Cos", "Floor", "Ceil", "Round", "Mod", "CumSum"}
 _COUNTERS = {"Range", "CumSum", "Shape", "Size", "NonZero"}
@@ -116,7 +117,7 @@ def _becomes(graph: FloatGraph, node: NodeProto, name: str, value: float) -> flo
         return math.sqrt(value)
     if node.op_type == "Reciprocal":
         return 1 / value
-    if node.op_type in MOVES:
+    if node.op_type in _RESHAPES and node.input[0] == name:
         return value
     other = graph.scalar(node.input[1]) if len(node.input) == 2 and node.input[0] == name else None
     if other is None or node.op_type not in ("Pow", "Mul"):

@@ -8,9 +8,10 @@ difference of two nearly equal numbers is lost before it is taken.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -137,6 +138,7 @@ def _run(typed: ModelProto, graph: FloatGraph, forms: Mapping[str, str], feeds: 
     made = {name for node in emulated.graph.node for name in node.output}
     read = {n: f"{f}/wide" if f"{f}/wide" in made else f for n, f in forms.items()}  # NumPy has no BF16
     names = list(forms)
+    floors = {name: MASK_FLOOR if masks(graph, name) else -math.inf for name in names}
     left = session(_handing_out(graph.model, names))
     right = session(_handing_out(emulated, [read[n] for n in names]))
     for start in range(0, len(names), _AT_ONCE):
@@ -145,8 +147,7 @@ def _run(typed: ModelProto, graph: FloatGraph, forms: Mapping[str, str], feeds: 
             reference = run(left, feed, some)
             subject = run(right, _as_typed(feed, kinds), [read[n] for n in some])
             for name in some:
-                floor = MASK_FLOOR if masks(graph, name) else -math.inf
-                seen[name].add(reference[name], subject[read[name]], floor)
+                seen[name].add(reference[name], subject[read[name]], floors[name])
     return seen
 
 
@@ -205,12 +206,13 @@ class Checked:
         lowered: The last lowering.
         faults: What is still wrong with it; empty where all holds.
         rounds: How many times it was lowered.
+        found: What was wrong in the rounds before.
     """
 
     lowered: Lowered
     faults: tuple[Fault, ...]
     rounds: int
-    found: tuple[Fault, ...] = field(default=())
+    found: tuple[Fault, ...]
 
 
 def lower_checked(
@@ -239,16 +241,15 @@ def lower_checked(
     feeds = list(samples)
     known, kept = dict(ranges or {}), dict(keep)
     found: list[Fault] = []
-    done = lower(model, precision, ranges=known, keep=kept, io=io)
-    for number in range(1, rounds + 1):
+    for number in itertools.count(1):
+        done = lower(model, precision, ranges=known, keep=kept, io=io)
         faults = check_half(done.model, model, feeds, precision=precision, limit=limit)
-        if not faults or number == rounds:
-            return Checked(done, faults, number, tuple(found))
+        if not faults or number >= rounds:
+            break
         found += faults
         for fault in faults:
             low, high = known.get(fault.tensor, fault.range)
             known[fault.tensor] = (min(low, fault.range[0]), max(high, fault.range[1]))
             for name in (fault.node, *fault.also):
                 kept.setdefault(name, f"on samples: {fault.node}: {fault.reason}")
-        done = lower(model, precision, ranges=known, keep=kept, io=io)
-    return Checked(done, (), 0)
+    return Checked(done, faults, number, tuple(found))

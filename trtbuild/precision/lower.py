@@ -45,12 +45,14 @@ class Lowered:
         kept: Node that stayed in FP32 although its inputs are FP32 numbers, to the reason.
         clamped: Weights with finite values beyond the lower type, clamped to its range; masks to -30000 in FP16.
         notes: What a reader should know: numbers that FP16 holds badly, masks that were cut off.
+        unable: Those of ``kept`` that have no lower form; all others stayed on purpose.
     """
 
     model: ModelProto
     kept: Mapping[str, str]
     clamped: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    unable: frozenset[str] = frozenset()
 
 
 def lower(
@@ -75,7 +77,8 @@ def lower(
     done = lowering.run()
     if io == "low":
         done = lower_interface(done, lowering.low, lowering.suffix, lowering.wide)
-    return Lowered(done, lowering.kept, tuple(lowering.clamped), tuple(lowering.notes))
+    unable = frozenset(lowering.kept) - lowering.on_purpose
+    return Lowered(done, lowering.kept, tuple(lowering.clamped), tuple(lowering.notes), unable)
 
 
 def _judge(
@@ -112,6 +115,7 @@ class _Lowering:
         self.weights = graph.weights
         self.opset = onnxfile.opset(self.model) or 17
         self.fit, self.kept = _judge(graph, precision, keep)
+        self.on_purpose = frozenset(self.kept)
         self.wide = self.fit.wide
         self.notes = self.fit.notes
         self.clamped: list[str] = []

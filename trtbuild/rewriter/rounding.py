@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile
+from trtbuild.errors import InvalidOnnxError
 from trtbuild.matrixops import tensor_bytes
+from trtbuild.rewriter.jitter import jittered
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +31,7 @@ FACTOR = 4
 
 _SAMPLES = 8
 _TRUSTED = 1e-3  # of the largest magnitude: farther apart, either rounding says why, or evaluator or runtime is wrong
-_LARGEST = 1 << 30
+_LARGEST = 1 << 30  # bytes: the evaluator holds all tensors at once, and its convolutions several times
 _DOMAIN = "trtbuild.rounding"
 _UNITS = {1: 2.0**-23, 10: 2.0**-10, 16: 2.0**-7}  # last places of ONNX's FLOAT, FLOAT16 and BFLOAT16
 
@@ -92,26 +94,50 @@ def roundings(
         wanted: What ONNX Runtime made of the tensors asked for.
 
     Returns:
-        Those of ``wanted`` that the reference evaluator can be asked about: none where it lacks an operator or where
-        the graph is too large for it, and not those where it and ONNX Runtime are farther apart than rounding explains.
+        Those of ``wanted`` that the reference evaluator can be asked about, but for those where it and ONNX Runtime are
+        farther apart than rounding explains. Where it lacks an operator or the graph is too large for it, FP32 outputs
+        as ``jitter`` finds them.
     """
     import numpy as np
 
     try:
         runs = _runs(model, feed, wanted)
-    except Exception:  # noqa: BLE001  the evaluator lacks much and says so in many ways: then there is no second opinion
-        return {}
+    except Exception:  # noqa: BLE001  the evaluator lacks much and says so in many ways
+        runs = []
+    if not runs:
+        return _moved_in_runtime(model, feed, wanted)
     ways: dict[tuple[bool, ...], list[dict[str, NDArray[Any]]]] = {}
     for run in runs:
         ways.setdefault(tuple(bool(v) for v in run.values() if v.dtype == bool and v.size == 1), []).append(run)
     found: dict[str, Rounding] = {}
-    for name, value in wanted.items() if runs else ():
+    for name, value in wanted.items():
         own = value.astype(np.float64) if value.dtype.kind in "fV" else value
         if not all(_alike(run.get(name), own) for run in runs):
             continue
         made = [tuple(run[name] for run in way) for way in ways.values()]
         if Rounding(tuple(made)).explains(own, _TRUSTED * _magnitude(made[0][0])):
             found[name] = Rounding(_with_own(made, own))
+    return found
+
+
+def _moved_in_runtime(
+    model: ModelProto, feed: Mapping[str, NDArray[Any]], wanted: Mapping[str, NDArray[Any]]
+) -> dict[str, Rounding]:
+    """A cruder opinion where the evaluator has none: of the outputs, with one error for all elements of each."""
+    import numpy as np
+
+    try:
+        runs = jittered(model, feed)
+    except InvalidOnnxError:
+        return {}
+    found = {}
+    for name, value in wanted.items():
+        if value.dtype != np.float32 or not all(_alike(run.get(name), value) for run in runs):
+            continue
+        own = value.astype(np.float64)
+        most = max(_magnitude(run[name].astype(np.float64) - own) for run in runs)
+        if most <= _TRUSTED * _magnitude(own):  # farther, and a real difference would hide in it
+            found[name] = Rounding(((own, own + most),))
     return found
 
 
@@ -176,12 +202,34 @@ def _runs(
     """
     import numpy as np
     from onnx.reference import ReferenceEvaluator
-    from onnx.reference.op_run import OpRun
 
     single = tensor_bytes(model, {name: value.shape for name, value in feed.items()})
     if 2 * sum(single.values()) > _LARGEST:
         return []
     moved = _Mover()
+
+    def run(evaluator: ReferenceEvaluator, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        with np.errstate(all="ignore"):
+            made = dict(evaluator.run(None, dict(values), intermediate=True))
+        arrays = {name: np.asarray(v) for name, v in made.items() if isinstance(v, (np.ndarray, np.generic))}
+        return {name: v for name, v in arrays.items() if name in wanted or (v.dtype == bool and v.size == 1)}
+
+    double, units = _in_double(model), _units(model)
+    wide = {name: v.astype(np.float64) if v.dtype.kind in "fV" else v for name, v in feed.items()}
+    operators = _operators(moved)
+    runs = [run(ReferenceEvaluator(double, new_ops=operators), wide)]
+    _mark(double, units)
+    moving = ReferenceEvaluator(double, new_ops=operators)
+    for number in range(_SAMPLES):
+        moved.begin(number)
+        runs.append(run(moving, {n: moved(v, units[n]) if n in units else v for n, v in wide.items()}))
+    return runs
+
+
+def _operators(moved: _Mover) -> list[Any]:
+    """What the evaluator lacks."""
+    import numpy as np
+    from onnx.reference.op_run import OpRun
 
     class Move(OpRun):
         op_domain = _DOMAIN
@@ -194,22 +242,7 @@ def _runs(
             rows = tuple(slice(None if a == axis % data.ndim else n) for a, n in enumerate(indices.shape))
             return (np.take_along_axis(data[rows], indices, axis),)
 
-    def run(evaluator: ReferenceEvaluator, values: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        with np.errstate(all="ignore"):
-            made = dict(evaluator.run(None, dict(values), intermediate=True))
-        arrays = {name: np.asarray(v) for name, v in made.items() if isinstance(v, (np.ndarray, np.generic))}
-        return {name: v for name, v in arrays.items() if name in wanted or (v.dtype == bool and v.size == 1)}
-
-    double, units = _in_double(model), _units(model)
-    wide = {name: v.astype(np.float64) if v.dtype.kind in "fV" else v for name, v in feed.items()}
-    exact = run(ReferenceEvaluator(double, new_ops=[GatherElements]), wide)
-    _mark(double, units)
-    moving = ReferenceEvaluator(double, new_ops=[Move, GatherElements])
-    runs = [exact]
-    for number in range(_SAMPLES):
-        moved.begin(number)
-        runs.append(run(moving, {n: moved(v, units[n]) if n in units else v for n, v in wide.items()}))
-    return runs
+    return [Move, GatherElements]
 
 
 class _Mover:

@@ -4,9 +4,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
-from onnx_models import model, node, run, tensor, weights
+from onnx_models import model, node, run, save, tensor, weights
 
 from trtbuild.emulation import emulate
+from trtbuild.precision import assign_precision
 from trtbuild.precision.lower import lower
 
 both = pytest.mark.parametrize("precision", ["fp16", "bf16"])
@@ -38,6 +39,13 @@ def test_positions_stay_in_fp32_until_their_sine(precision):
     done = lower(proto, precision)
     assert set(done.kept) == {"cast", "column", "angle", "cos"}
     assert error(proto, done, feed) < {"fp16": 1e-3, "bf16": 8e-3}[precision]
+
+
+def test_a_product_of_positions_is_no_broken_promise(tmp_path):
+    proto, _feed = rotary(0)
+    typed = assign_precision(save(proto, tmp_path / "m.onnx"), tmp_path, precision="fp16")
+    assert typed.assignment == {"angle": "fp32"}
+    assert "positions" in typed.kept["angle"]
 
 
 @both

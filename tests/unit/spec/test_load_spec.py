@@ -189,6 +189,7 @@ def test_a_spec_is_frozen(load):
         load().precision = "fp32"
 
 
+<<<<<<< HEAD
 def test_overrides_and_the_search_are_read(load):
     spec = load(
         SPEC.replace("precision: int8", "precision: best")
@@ -213,3 +214,20 @@ def test_best_needs_data_and_a_floor(load, before, after, says):
 
 def test_an_override_to_an_unknown_precision_is_refused(load):
     assert line(refused(load, SPEC + 'precision_overrides: {"*": fp61}\n')) == SPEC.count("\n") + 1
+=======
+def test_dynamic_quantisation_is_refused_with_what_there_is(load):
+    error = refused(load, overrides=["precision=int8_dynamic"])
+    said = f"{error.message} {error.hint}"
+    for word in ("tensorrt_rtx", "NVFP4 and MXFP8", "int8_weights"):
+        assert word in said
+
+
+@pytest.mark.parametrize(("precision", "needs"), [("fp8", True), ("int4", False), ("int8_weights", False)])
+def test_only_precisions_with_activations_need_calibration(load, precision, needs):
+    text = SPEC.replace("calibration:\n  reader: data.py:batches\n  method: entropy\n", "")
+    text = text.replace("precision: int8", f"precision: {precision}")
+    if needs:
+        assert f"precision {precision} needs a calibration block" in refused(load, text).message
+    else:
+        assert load(text).calibration is None
+>>>>>>> main

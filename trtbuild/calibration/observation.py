@@ -1,0 +1,110 @@
+"""One pass over samples: what thresholds need, the channels' ranges, and a few rows of every quantised activation."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtbuild import onnxfile
+from trtbuild.artifacts import StoredFile
+from trtbuild.calibration.collector import BUDGET_MB
+from trtbuild.calibration.pieces import Pieces
+from trtbuild.calibration.statistics import ActivationStatistics, TensorStatistics
+from trtbuild.calibration.table import table_from
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from trtbuild.feeds import Sample
+    from trtbuild.quantization import Placement
+
+_ELEMENTS = 1 << 19  # sampled of each activation
+_ROWS = 1024  # at most
+_ROWS_A_FEED = 128
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one pass saw.
+
+    Attributes:
+        amax: Largest |x| to keep of each quantised activation.
+        axes: The axis of each activation that its weighted reader sums over.
+        ranges: Largest |x| of each channel.
+        means: Mean of each channel.
+        rows: Sampled rows, shape ``[rows, channels]``.
+    """
+
+    amax: Mapping[str, float]
+    axes: Mapping[str, int]
+    ranges: Mapping[str, tuple[float, ...]]
+    means: Mapping[str, tuple[float, ...]]
+    rows: Mapping[str, NDArray[np.float32]]
+
+    def also_at(self, names: Mapping[str, str]) -> Observation:
+        """The same, with tensors that hold the same values under another name."""
+
+        def both(seen: Mapping[str, Any]) -> dict[str, Any]:
+            return {**seen, **{new: seen[old] for old, new in names.items() if old in seen}}
+
+        return Observation(both(self.amax), both(self.axes), both(self.ranges), both(self.means), both(self.rows))
+
+
+def observe(model: StoredFile, samples: Iterable[Sample], placement: Placement, method: str) -> Observation:
+    """Runs the samples once.
+
+    Args:
+        model: The FP32 model; only read.
+        samples: Samples that fit.
+        placement: Where Q/DQ pairs go in it.
+        method: How thresholds are chosen.
+
+    Raises:
+        ModelError: A quantised activation turns NaN or Inf.
+    """
+    axes = {n.activation: 1 if n.op.startswith("Conv") else -1 for n in placement.nodes}
+    seen = {t: TensorStatistics(channel_axis=axes.get(t)) for t in placement.tensors}
+    kept: dict[str, list[NDArray[np.float32]]] = {t: [] for t in axes}
+    with tempfile.TemporaryDirectory(prefix="trtbuild-") as folder:
+        proto, place = onnxfile.with_weights_on_disk(model.path, Path(folder))
+        pieces = Pieces(proto, place, placement.tensors, BUDGET_MB * 1e6)
+        for number, sample in enumerate(samples):
+            for name, array in pieces.run(sample.feed):
+                seen[name].add(array, number)
+                if name in axes:
+                    kept[name] = _with_more(kept[name], array, axes[name], number)
+    table = table_from(ActivationStatistics(model.digest, seen), method)
+    return Observation(
+        amax={n: r.amax for n, r in table.ranges.items()},
+        axes=axes,
+        ranges={n: c.amax for n, c in table.channels.items()},
+        means={n: c.mean for n, c in table.channels.items()},
+        rows={n: _joined(chunks) for n, chunks in kept.items() if chunks},
+    )
+
+
+def _with_more(
+    chunks: list[NDArray[np.float32]], array: NDArray[np.floating], axis: int, number: int
+) -> list[NDArray[np.float32]]:
+    """Adds some rows of an array, drawn by the feed's number, so that a second pass draws the same."""
+    import numpy as np
+
+    rows = np.moveaxis(array, axis, -1)
+    width = rows.shape[-1]
+    count = rows.size // max(width, 1)
+    draw = np.random.default_rng(number).choice(count, min(count, _ROWS_A_FEED), replace=False)
+    places = np.unravel_index(draw, rows.shape[:-1])
+    return [*chunks, rows[places].astype(np.float32)]
+
+
+def _joined(chunks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    import numpy as np
+
+    rows = np.concatenate(chunks)
+    most = max(1, min(_ROWS, _ELEMENTS // max(rows.shape[1], 1)))
+    chosen: NDArray[np.float32] = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
+    return chosen
