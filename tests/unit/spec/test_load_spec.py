@@ -189,7 +189,6 @@ def test_a_spec_is_frozen(load):
         load().precision = "fp32"
 
 
-<<<<<<< HEAD
 def test_overrides_and_the_search_are_read(load):
     spec = load(
         SPEC.replace("precision: int8", "precision: best")
@@ -214,7 +213,8 @@ def test_best_needs_data_and_a_floor(load, before, after, says):
 
 def test_an_override_to_an_unknown_precision_is_refused(load):
     assert line(refused(load, SPEC + 'precision_overrides: {"*": fp61}\n')) == SPEC.count("\n") + 1
-=======
+
+
 def test_dynamic_quantisation_is_refused_with_what_there_is(load):
     error = refused(load, overrides=["precision=int8_dynamic"])
     said = f"{error.message} {error.hint}"
@@ -230,4 +230,3 @@ def test_only_precisions_with_activations_need_calibration(load, precision, need
         assert f"precision {precision} needs a calibration block" in refused(load, text).message
     else:
         assert load(text).calibration is None
->>>>>>> main
