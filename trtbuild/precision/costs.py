@@ -40,8 +40,8 @@ _BYTES: Mapping[str, tuple[float, float]] = {  # an activation's and a weight's 
 
 
 _FUSED = {
-    "Add", "BatchNormalization", "Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mul", "Relu",
-    "Sigmoid", "Tanh",
+    "Add", "BatchNormalization", "Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mul",
+    "Relu", "Sigmoid", "Tanh",
 }  # fmt: skip
 
 
