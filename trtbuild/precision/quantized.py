@@ -64,7 +64,7 @@ def quantize(
         raise _nothing(placement, formats if isinstance(formats, str) else "quantised")
     for name in sorted(set(chosen.values())):
         raise_opset(model, FORMATS[name].opset, needed_for=name)
-    amax, notes = _ranges(table, placement, chosen) if table is not None else ({}, [])
+    amax, notes = ranges_for(table, placement, chosen) if table is not None else ({}, [])
     typed = write_qdq(model, placement, amax, formats=chosen, clip_weights=clip_weights)
     notes += _short_blocks(model, placement, chosen)
     if rest == "fp32":
@@ -84,7 +84,7 @@ def _nothing(placement: Placement, what: str) -> PrecisionError:
     )
 
 
-def _ranges(
+def ranges_for(
     table: CalibrationTable, placement: Placement, chosen: Mapping[str, FormatName]
 ) -> tuple[dict[str, float], list[str]]:
     """Largest |x| to keep of each activation.
