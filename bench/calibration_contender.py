@@ -2,8 +2,8 @@
 
     python bench/calibration_contender.py TOOL METHOD model.onnx feeds.npz quantized.onnx
 
-Seconds count from the tool's call to the quantised file, without Python's start and imports. Each tool runs as its users
-call it; where it can be told to make what TensorRT takes (symmetric INT8), it is told.
+Seconds count from the tool's call to the quantised file, without Python's start and imports. Each tool runs as its
+users call it; where it can be told to make what TensorRT takes (symmetric INT8), it is told.
 """
 
 from __future__ import annotations

@@ -112,8 +112,9 @@ def test_without_the_evaluator_the_runtime_is_asked(monkeypatch):
     other_domain.graph.node[0].op_type = "ScaledTanh"  # ONNX Runtime keeps it from ONNX's beginnings, the evaluator not
     assert roundings(other_domain, {"x": np.ones((2, 8), np.float32)}, {"y": np.ones((2, 8), np.float32)}) == {}
     monkeypatch.setattr(rounding, "_LARGEST", 2 * 8 * 8)  # bytes: less than the graph takes
-    apart = Proof(norm(), [], thorough=False).difference(norm(4.6, -0.1))
-    assert apart is not None, "a cruder opinion is not believed where rounding takes more than the third digit"
+    held = Proof(norm(), [], thorough=False)
+    assert held.difference(norm(4.6, -0.1)) is None
+    assert held.difference(norm(4.6, -0.1, gain=3.1)) is not None
 
 
 def test_an_evaluator_that_computes_something_else_is_not_believed():
