@@ -23,15 +23,14 @@ fuzz: $(VENV)/.ready
 
 bench: $(VENV)/.ready
 	$(BIN)/python bench/startup.py | tee bench/RESULTS.md
-	echo | tee -a bench/RESULTS.md
-	$(BIN)/python bench/calibration.py | tee -a bench/RESULTS.md
 
 bench-rewrite: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev,bench]'
 	$(BIN)/python bench/rewrite.py
 
 bench-calibration: $(VENV)/.ready
-	$(BIN)/python bench/calibrate.py
+	$(BIN)/python -m pip install --quiet --no-deps rapidocr-onnxruntime==1.4.4
+	$(BIN)/python bench/calibration.py
 
 node-cases: $(VENV)/.ready
 	$(BIN)/python bench/node_cases.py

@@ -1,6 +1,6 @@
 """How many kernels the finished engine of an ONNX model has: a figure that needs no GPU. It is not latency.
 
-    python bench/kernels.py model.onnx [--precision fp16|fp32] [--rewrite] [--layers] [--axis seq=8,64,128]
+    python bench/kernels.py model.onnx [--precision fp16|int4|...] [--rewrite] [--layers] [--axis seq=8,64,128]
 
 The engine is built by TensorRT-RTX for SM89 from the model as `trtbuild` types it, so that every subject is typed in
 the same way. Dynamic axes get the sizes of ``SIZES`` unless ``--axis`` gives others.
@@ -120,7 +120,7 @@ def _axis(text: str) -> tuple[str, tuple[int, int, int]]:
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("models", type=Path, nargs="+", metavar="model.onnx")
-    parser.add_argument("--precision", choices=("fp16", "fp32", "bf16"), default="fp16")
+    parser.add_argument("--precision", choices=("fp16", "fp32", "bf16", "int8_weights", "int4"), default="fp16")
     parser.add_argument("--rewrite", action="store_true", help="count the kernels after `trtbuild rewrite`")
     parser.add_argument("--layers", action="store_true", help="list the kernels")
     parser.add_argument("--axis", type=_axis, action="append", default=[], metavar="NAME=MIN,OPT,MAX")

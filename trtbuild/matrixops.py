@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MATRIX_OPS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 
+_TURNS = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity")
+
 
 @dataclass(frozen=True)
 class MatrixNode:
@@ -78,8 +80,9 @@ def _channel_axis(node: NodeProto, shape: Sequence[int]) -> int:
 def node_precisions(model: ModelProto) -> dict[str, NodePrecision]:
     """What each matrix node of a typed graph computes in, read from the graph itself.
 
-    A node behind a DequantizeLinear, or a Cast of one, computes in INT8; any other in the element type of its first
-    input, and in FP32 where ONNX cannot infer that. Products of integers are left out.
+    Where both operands come from a DequantizeLinear, that is the type the activation is stored in. Where only a weight
+    does, it is what the weight is stored in (``int8_weights``, ``int4``). Any other node computes in the element type
+    of its first input, and in FP32 where ONNX cannot infer that. Products of integers are left out.
     """
     from onnx import TensorProto
 
@@ -90,20 +93,51 @@ def node_precisions(model: ModelProto) -> dict[str, NodePrecision]:
         TensorProto.DOUBLE: "fp32",
         TensorProto.UNDEFINED: "fp32",
     }
+    both: dict[int, NodePrecision] = {TensorProto.INT8: "int8", TensorProto.FLOAT8E4M3FN: "fp8"}
+    weight_only: dict[int, NodePrecision] = {TensorProto.INT8: "int8_weights", TensorProto.INT4: "int4"}
     types = onnxfile.element_types(model)
-    dequantised: set[str] = set()
-    for node in model.graph.node:
-        if node.op_type == "DequantizeLinear" or (node.op_type == "Cast" and node.input[0] in dequantised):
-            dequantised.add(node.output[0])
+    behind = _stored_types(model, types)
     found: dict[str, NodePrecision] = {}
     for node in model.graph.node:
         if node.op_type in MATRIX_OPS and node.domain in ("", "ai.onnx"):
+            first, second = (behind.get(name) for name in node.input[:2])
             kind = types.get(node.input[0], TensorProto.UNDEFINED)
-            if node.input[0] in dequantised:
-                found[node.name] = "int8"
+            if first is not None and second is not None and first.element in both:
+                found[node.name] = both[first.element]
+            elif (weight := _lone_weight(first, second)) in weight_only:
+                found[node.name] = weight_only[weight]
             elif kind in words:
                 found[node.name] = words[kind]
     return found
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What a tensor was before a DequantizeLinear: its ONNX element type, and whether it is a weight."""
+
+    element: int
+    weight: bool
+
+
+def _stored_types(model: ModelProto, types: Mapping[str, int]) -> dict[str, _Stored]:
+    """Tensors that come out of a DequantizeLinear; a Cast may follow, and a weight may be turned or reshaped too."""
+    constant = {t.name for t in model.graph.initializer}
+    found: dict[str, _Stored] = {}
+    for node in model.graph.node:
+        source = node.input[0] if node.input else ""
+        if node.op_type == "QuantizeLinear" and source in constant:
+            constant.add(node.output[0])
+        elif node.op_type == "DequantizeLinear":
+            found[node.output[0]] = _Stored(types.get(source, 0), source in constant)
+        elif source in found and (node.op_type == "Cast" or (node.op_type in _TURNS and found[source].weight)):
+            found[node.output[0]] = found[source]
+    return found
+
+
+def _lone_weight(first: _Stored | None, second: _Stored | None) -> int | None:
+    """The element type a weight is stored in, where the other operand is not quantised."""
+    lone = second if first is None else first if second is None else None
+    return lone.element if lone is not None and lone.weight else None
 
 
 def multiply_accumulates(model: ModelProto, sizes: Mapping[str, int]) -> dict[str, int]:

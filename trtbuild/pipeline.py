@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from trtbuild import benchmark, calibration, engine, exporters, precision, reporting, rewriter, triton, verification
 from trtbuild.artifacts import (
+    CALIBRATED,
     Benchmark,
     Build,
     CalibrationTable,
@@ -90,7 +91,7 @@ def build(
     check_profiles(exported.inputs, profiles, "profiles")
     rewritten = _rewrite(steps, spec, exported, targets, profiles)
     _hold_buildable(rewritten)
-    table = _calibrate(steps, spec, rewritten, profiles) if spec.precision == "int8" else None
+    table = _calibrate(steps, spec, rewritten, profiles) if spec.precision in CALIBRATED else None
     typed = _assign_precision(steps, spec, rewritten, table, profiles)
     plans = tuple(_compile(steps, spec, typed, target, profiles) for target in targets)
     verifications = _verify(steps, spec, exported, rewritten, typed, plans, table, profiles)

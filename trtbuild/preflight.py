@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trtbuild import calibration, engine, rewriter, triton
-from trtbuild.artifacts import Target
+from trtbuild.artifacts import CALIBRATED, Target
 from trtbuild.errors import missing_package
 from trtbuild.feeds import hold_reader
 from trtbuild.spec import Spec, check_target
@@ -37,7 +37,7 @@ def preflight(spec: Spec, targets: Sequence[Target], output: Path) -> None:
     triton.release(spec.triton.release)
     if importlib.util.find_spec("tritonclient") is None:
         raise missing_package("tritonclient[grpc]", "triton", needed_for="writing config.pbtxt")
-    if spec.precision == "int8" and spec.calibration is not None:
+    if spec.precision in CALIBRATED and spec.calibration is not None:
         calibration.METHODS.load(spec.calibration.method)
         hold_reader(spec.calibration.reader, spec.folder, spec.calibration.args)
     if spec.accuracy is not None:

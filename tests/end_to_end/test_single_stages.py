@@ -118,6 +118,18 @@ def test_compile_takes_the_precision_from_the_graph(chain: Chain, tmp_path: Path
     tool.fails(2, "compile", "bf16.onnx", "-o", "bf16.plan", "--target", "rtx2080", *AXIS, says=["rtx2080", "bf16"])
 
 
+def test_fp8_is_written_and_compiled_where_the_target_has_it(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    answer = tool.json("quantize", "rewritten.onnx", "fp8.onnx", "--precision", "fp8", "--table", "table.json", *AXIS)
+    assert set(answer["assignment"].values()) == {"fp8"}
+    done = tool.json("compile", "fp8.onnx", "-o", "ada.plan", "--target", "rtx4090", *AXIS)
+    assert (done["precision"], done["work"]["shares"]) == ("fp8", {"fp8": 1.0})
+    tool.fails(
+        2, "compile", "fp8.onnx", "-o", "ampere.plan", "--target", "rtx3090", *AXIS,
+        says=["cannot do fp8", "take precision int8 or fp16; fp8 begins at compute capability 8.9"],
+    )  # fmt: skip
+
+
 def test_verify_passes_and_writes_its_proof(chain: Chain) -> None:
     answer = chain.answers["verify"]
     assert answer["passed"] is True

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 from onnx_models import cnn, mlp, model, node, tensor, weights
+from onnx_text import parsed
 
-from trtbuild.matrixops import matrix_nodes, multiply_accumulates
+from trtbuild.matrixops import matrix_nodes, multiply_accumulates, node_precisions
 
 
 def only(proto):
@@ -98,3 +99,33 @@ def test_the_model_is_left_unchanged():
     before = proto.SerializeToString(deterministic=True)
     multiply_accumulates(proto, {"n": 5})
     assert proto.SerializeToString(deterministic=True) == before
+
+
+DEQUANTIZED = """
+g (float[2,4] x, int8[4,3] stored) => (float[2,3] y)
+<float s = {0.5}, int8 z = {0}>
+{
+    w = DequantizeLinear (q, s)
+    BODY
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "precision"),
+    [
+        ("int8", "[it] y = MatMul (x, w)", "int8_weights"),
+        ("int4", "[it] y = MatMul (x, w)", "int4"),
+        ("int8", "t = Cast <to = 1> (w) [it] y = MatMul (x, t)", "int8_weights"),
+        ("int8", "t = Transpose (w) u = Transpose (t) [it] y = MatMul (x, u)", "int8_weights"),
+        ("float8e4m3fn", "[it] y = MatMul (x, w)", "fp32"),
+        ("int8", "a = QuantizeLinear (x, s, z) b = DequantizeLinear (a, s, z) [it] y = MatMul (b, w)", "int8"),
+        ("int8", "a = QuantizeLinear (x, s, z) b = DequantizeLinear (a, s, z) c = Cast <to = 1> (b) [it] y = MatMul (c, w)", "int8"),
+        ("int8", "v = DequantizeLinear (stored, s) [it] y = MatMul (x, v)", "fp32"),
+    ],
+)  # fmt: skip
+def test_what_a_node_computes_in_is_read_from_what_is_behind_its_operands(kind, body, precision):
+    proto = parsed(DEQUANTIZED.replace("BODY", body), opset=21)
+    element = {"int8": TensorProto.INT8, "int4": TensorProto.INT4, "float8e4m3fn": TensorProto.FLOAT8E4M3FN}[kind]
+    proto.graph.initializer.append(helper.make_tensor("q", element, [4, 3], [1] * 12))
+    assert node_precisions(proto) == {"it": precision}

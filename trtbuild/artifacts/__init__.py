@@ -23,9 +23,20 @@ from trtbuild.artifacts.graphs import (
     TypedOnnx,
 )
 from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
-from trtbuild.artifacts.tensors import AxisRange, NodePrecision, OptimizationProfile, Precision, Target, TensorSpec
+from trtbuild.artifacts.tensors import (
+    CALIBRATED,
+    QUANTIZED,
+    AxisRange,
+    NodePrecision,
+    OptimizationProfile,
+    Precision,
+    Target,
+    TensorSpec,
+)
 
 __all__ = [
+    "CALIBRATED",
+    "QUANTIZED",
     "AppliedEdit",
     "AxisRange",
     "Benchmark",

@@ -6,11 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
-"""The precisions a spec may ask for."""
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8", "fp8", "int8_weights", "int4"]
+"""The precisions a spec may ask for. ``int8_weights`` and ``int4`` store weights in it and compute in FP16."""
 
-NodePrecision = Literal["fp32", "fp16", "bf16", "int8"]
-"""What one node computes in. TF32 is FP32 storage with a builder flag, so a graph does not show it."""
+NodePrecision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "int8_weights", "int4"]
+"""What one node computes in, or, for the last two, reads its weight in. TF32 is FP32 storage with a builder flag, so a
+graph does not show it."""
+
+QUANTIZED: tuple[Literal["int8", "fp8", "int8_weights", "int4"], ...] = ("int8", "fp8", "int8_weights", "int4")
+"""Precisions that are written as Q/DQ nodes; the number formats of ``quantization`` have the same names."""
+
+CALIBRATED: tuple[Precision, ...] = ("int8", "fp8")
+"""Precisions that store activations too, and so need their ranges."""
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option(
-    "--precision", type=click.Choice(["fp32", "tf32", "fp16", "bf16", "int8"]), default="int8", show_default=True
+    "--precision",
+    type=click.Choice(["fp32", "tf32", "fp16", "bf16", "int8", "fp8", "int8_weights", "int4"]),
+    default="int8",
+    show_default=True,
+    help="int8_weights and int4 store weights in it and compute in FP16.",
 )
-@click.option("--table", "table_file", type=click.Path(path_type=Path), help="Calibration table; int8 needs it.")
+@click.option("--table", "table_file", type=click.Path(path_type=Path), help="Calibration table; int8 and fp8 need it.")
 @axes_option
 @common
 def command(

@@ -25,6 +25,9 @@ from trtbuild.engine.layers import from_inspector, from_log, precision_share
 from trtbuild.errors import InvalidOnnxError, MissingDependencyError, PrecisionError, missing_package
 from trtbuild.spec import check_profiles, check_target
 
+_LOWEST_FIRST: tuple[Precision, ...] = ("fp8", "int4", "int8", "int8_weights", "bf16", "fp16")
+"""Which precision a typed file is said to have: the one that the fewest targets can do."""
+
 Progress = Callable[[str, float], None]
 """Takes the builder's phase and the share done, 0 to 1."""
 
@@ -43,7 +46,7 @@ def typed_from_file(path: Path, *, tf32: bool = False, profiles: Sequence[Optimi
     model = onnxfile.load(path)
     onnxfile.check(model, str(path))
     assignment = {name: precision for name, precision in node_precisions(model).items() if name}
-    lowest: Precision = next((p for p in ("int8", "bf16", "fp16") if p in assignment.values()), "fp32")
+    lowest: Precision = next((p for p in _LOWEST_FIRST if p in assignment.values()), "fp32")
     return TypedOnnx(
         model=stored,
         inputs=onnxfile.inputs(model),

@@ -14,9 +14,13 @@ from trtbuild.artifacts import EngineLayer, NodePrecision, PrecisionShare
 
 _WORDS = {
     "int8": "int8", "half": "fp16", "float": "fp32", "bfloat16": "bf16", "bf16": "bf16", "fp8": "fp8", "int4": "int4",
-    "fp4": "fp4", "fp16": "fp16", "fp32": "fp32",
+    "fp4": "fp4", "fp4e2m1": "fp4", "fp16": "fp16", "fp32": "fp32",
 }  # fmt: skip
-_FINEST_FIRST = ("int4", "fp4", "int8", "fp8", "fp16", "bf16", "fp32")
+_FINEST_FIRST = ("int4", "fp4", "int8", "fp8", "int8_weights", "fp16", "bf16", "fp32")
+_FLOATS = {"fp16", "bf16", "fp32"}
+_STORED_ONLY = {"int4": "int4", "int8": "int8_weights"}
+"""Types of a weight that a kernel expands by itself, when what comes in is a float, to what that is called."""
+
 _GENERATED = {"kgen", "shape_call", "no_op", "noop", "memcpy", "reformat", "constant", "signal", "wait", "shapecall"}
 """Layer types of kernels that do elementwise work; a matrix node named there as well has its work elsewhere."""
 
@@ -41,9 +45,9 @@ def from_log(message: str) -> tuple[EngineLayer, ...]:
             break
         if line.startswith("Name: "):
             parts = _split(line)
-            types = _DATATYPE.findall(parts.get("Inputs", "")) or _DATATYPE.findall(parts.get("Constants", ""))
+            types, constants = (_DATATYPE.findall(parts.get(section, "")) for section in ("Inputs", "Constants"))
             nodes = tuple(_ONNX.findall(parts.get("Metadata", "")))
-            found.append(EngineLayer(parts["Name"], parts.get("LayerType", ""), _precision(types), nodes))
+            found.append(EngineLayer(parts["Name"], parts.get("LayerType", ""), _precision(types, constants), nodes))
     return tuple(found)
 
 
@@ -77,9 +81,18 @@ def _split(line: str) -> dict[str, str]:
     return parts
 
 
-def _precision(types: Iterable[str]) -> str:
-    words = {_WORDS[t.lower()] for t in types if t.lower() in _WORDS}
-    return next((w for w in _FINEST_FIRST if w in words), "other")
+def _precision(types: Iterable[str], constants: Iterable[str] = ()) -> str:
+    """What a kernel reads its operands in: the finest type that comes in, or that of a weight it expands by itself."""
+    read, held = _words(types), _words(constants)
+    if read and read <= _FLOATS:
+        stored = next((name for word, name in _STORED_ONLY.items() if word in held), None)
+        if stored is not None:
+            return stored
+    return next((w for w in _FINEST_FIRST if w in (read or held)), "other")
+
+
+def _words(types: Iterable[str]) -> set[str]:
+    return {_WORDS[t.lower()] for t in types if t.lower() in _WORDS}
 
 
 def precision_share(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from trtbuild import onnxfile
 from trtbuild.artifacts import (
+    QUANTIZED,
     CalibrationTable,
     NodePrecision,
     OptimizationProfile,
@@ -22,7 +23,8 @@ from trtbuild.artifacts import (
 from trtbuild.errors import IntegrityError, PrecisionError, UsageError
 from trtbuild.matrixops import multiply_accumulates, node_precisions
 from trtbuild.precision.lower import lower
-from trtbuild.quantization import Placement, place, write_qdq
+from trtbuild.precision.quantized import quantize
+from trtbuild.quantization import FORMATS, Placement, fit, place
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -44,8 +46,9 @@ def assign_precision(
     Args:
         model: The rewritten FP32 ONNX.
         workdir: Folder for the result, ``typed.onnx``.
-        precision: fp32 and tf32 leave the graph as it is; fp16 and bf16 cast it; int8 places Q/DQ.
-        table: Ranges for int8.
+        precision: fp32 and tf32 leave the graph as it is; fp16 and bf16 cast it; the others place Q/DQ. What fp8,
+            int8_weights and int4 leave in float is cast to FP16.
+        table: Ranges for int8 and fp8.
         profiles: The first one's opt sizes weigh the nodes by their work.
         allow_fallback: Accept matrix work that fp16 or bf16 cannot be written into the graph for.
 
@@ -53,9 +56,10 @@ def assign_precision(
         The typed model and what each matrix node computes in.
 
     Raises:
-        UsageError: int8 without a table.
+        UsageError: int8 or fp8 without a table.
         IntegrityError: The table belongs to another graph.
-        PrecisionError: Matrix work would stay in FP32 against the asked precision.
+        PrecisionError: Matrix work would stay in FP32 against the asked precision, no node can be stored in it, or the
+            model's opset is older than it and cannot be raised.
 
     Example:
         >>> import tempfile, onnx, onnx.parser
@@ -75,12 +79,16 @@ def assign_precision(
     notes: list[str] = []
     kept: Mapping[str, str] = {}
     on_purpose: set[str] = set()
-    if precision == "int8":
-        if table is None:
-            raise UsageError("int8 needs a calibration table", place="assign precision", hint="run calibrate first")
-        placement = place(proto)
-        _hold_table(table, stored, placement)
-        typed, kept = write_qdq(proto, placement, {n: r.amax for n, r in table.ranges.items()}), placement.kept
+    if precision in QUANTIZED:
+        placement = fit(place(proto), proto, precision)
+        if FORMATS[precision].activations:
+            if table is None:
+                raise UsageError(
+                    f"{precision} needs a calibration table", place="assign precision", hint="run calibrate first"
+                )
+            _hold_table(table, stored, placement)
+        done = quantize(proto, placement, precision, table, allow_none=allow_fallback or precision == "int8")
+        typed, kept, notes = done.model, done.kept, list(done.notes)
     elif precision in ("fp16", "bf16"):
         lowered = lower(proto, precision)
         typed, kept = lowered.model, lowered.kept
@@ -90,7 +98,7 @@ def assign_precision(
     else:
         typed = proto
     assignment = node_precisions(typed)
-    if not allow_fallback and precision != "int8":  # what int8 leaves in float, it leaves on purpose
+    if not allow_fallback and precision not in QUANTIZED:  # what those leave in float, they leave on purpose
         _hold_asked({n: got for n, got in assignment.items() if n not in on_purpose}, kept, precision)
     sizes = {axis: r.opt for axis, r in profiles[0].axes.items()} if profiles else {}
     return _finish(typed, Path(workdir), precision, assignment, multiply_accumulates(proto, sizes), kept, notes)

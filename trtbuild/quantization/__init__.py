@@ -7,12 +7,14 @@ thresholds out, assign precision writes the pairs.
 from __future__ import annotations
 
 from trtbuild.quantization.fidelity import Fidelity
-from trtbuild.quantization.formats import FORMATS, FormatName, NumberFormat
+from trtbuild.quantization.fitting import fit
+from trtbuild.quantization.formats import DOCUMENTED_BLOCKS, FORMATS, FormatName, NumberFormat
 from trtbuild.quantization.placement import Placement, QuantizedNode, QuantizedSummand, place
 from trtbuild.quantization.qdq import write_qdq
 from trtbuild.quantization.weights import QuantizedWeight, quantize_weight
 
 __all__ = [
+    "DOCUMENTED_BLOCKS",
     "FORMATS",
     "Fidelity",
     "FormatName",
@@ -21,6 +23,7 @@ __all__ = [
     "QuantizedNode",
     "QuantizedSummand",
     "QuantizedWeight",
+    "fit",
     "place",
     "quantize_weight",
     "write_qdq",

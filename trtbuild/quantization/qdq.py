@@ -14,7 +14,7 @@ from trtbuild import onnxfile
 from trtbuild.errors import IntegrityError, PrecisionError
 from trtbuild.onnxfile import reads
 from trtbuild.quantization.formats import FORMATS, FormatName, NumberFormat
-from trtbuild.quantization.weights import SMALLEST_SCALE, QuantizedWeight, quantize_weight
+from trtbuild.quantization.weights import QuantizedWeight, quantize_weight
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
@@ -114,7 +114,8 @@ class _Writer:
                 place="assign precision",
                 hint="calibrate this very graph: names may have changed since the table was made",
             )
-        scale = self._add(f"{key}/scale", np.float32(max(self.amax[tensor] / kind.largest, SMALLEST_SCALE)))
+        exact = self.amax[tensor] / kind.largest
+        scale = self._add(f"{key}/scale", np.float32(max(exact, kind.smallest_scale(exact))))
         zero = self._add(f"trtbuild/{kind.element.lower()}_zero_point", np.float32(0), kind)
         stored, result = f"{key}/quantized", f"{key}/dequantized"
         self.nodes += [

@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trtbuild.quantization.formats import SMALLEST_SCALE
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from trtbuild.quantization.formats import NumberFormat
-
-SMALLEST_SCALE = 2.0**-126
-"""float32's smallest normal number: a smaller scale becomes zero in hardware that flushes subnormals."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,8 @@ def quantize_weight(
     import numpy as np
 
     weight = np.asarray(values, np.float64)
-    block = number_format.block
-    if block is not None and weight.shape[reduced_axis] % block == 0:
+    block = number_format.block(weight.shape[reduced_axis])
+    if block is not None:
         return _blocks(weight, number_format, reduced_axis, block, clip=clip)
     rows = weight.reshape(1, -1) if axis is None else np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
     scale = _scales(rows, number_format, clip=clip)
@@ -115,5 +114,7 @@ def _scales(rows: NDArray[np.float64], number_format: NumberFormat, *, clip: boo
             error = ((rows - number_format.round(rows / scale) * scale) ** 2).sum(axis=1)
             best = np.where(error < least, amax * share, best)
             least = np.minimum(error, least)
-    scales: NDArray[np.float32] = np.maximum(best / number_format.largest, SMALLEST_SCALE).astype(np.float32)
+    exact = best / number_format.largest
+    smallest = max(number_format.smallest_scale(float(exact.max(initial=0))), SMALLEST_SCALE)
+    scales: NDArray[np.float32] = np.maximum(exact, smallest).astype(np.float32)
     return scales

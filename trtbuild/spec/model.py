@@ -7,13 +7,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
-from trtbuild.artifacts import AxisRange, OptimizationProfile, Precision, TensorSpec
+from trtbuild.artifacts import CALIBRATED, AxisRange, OptimizationProfile, Precision, TensorSpec
 from trtbuild.spec.profiles import Profile
 from trtbuild.spec.targets import TargetSpec
 
 DTypeName = Literal[
     "float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool"
 ]  # what a graph input may be; bfloat16 inputs have no NumPy type to feed them with
+
+
+def _not_dynamic(value: Any) -> Any:
+    if isinstance(value, str) and "dynamic" in value.lower():
+        raise ValueError(
+            "no backend finds INT8 or FP8 scales of activations at run time: tensorrt from 10.16 on and tensorrt_rtx "
+            "do that for blocks in NVFP4 and MXFP8 only, which trtbuild does not write; take int8 or fp8 with a "
+            "calibration block, or int8_weights, which needs no ranges"
+        )
+    return value
 
 
 def _quoted(value: Any) -> Any:
@@ -163,7 +173,10 @@ class Spec(_Strict):
         default_factory=list,
         description="Optimisation profiles: [min, opt, max] of each named axis; or the name of one that ships.",
     )
-    precision: Precision = Field("fp16", description="What the matrix work shall run in.")
+    precision: Annotated[Precision, BeforeValidator(_not_dynamic)] = Field(
+        "fp16",
+        description="What the matrix work shall run in; int8_weights and int4 store weights in it and run in FP16.",
+    )
     rewrite: RewriteSpec = Field(default_factory=RewriteSpec)
     calibration: CalibrationSpec | None = None
     accuracy: AccuracySpec | None = None
@@ -180,10 +193,11 @@ class Spec(_Strict):
         return self
 
     @model_validator(mode="after")
-    def _int8_has_data(self) -> Spec:
-        if self.precision == "int8" and self.calibration is None:
+    def _ranges_have_data(self) -> Spec:
+        if self.precision in CALIBRATED and self.calibration is None:
             raise ValueError(
-                "precision int8 needs a calibration block; add   calibration: {reader: file.py:function, samples: 512}"
+                f"precision {self.precision} needs a calibration block; add   "
+                "calibration: {reader: file.py:function, samples: 512}"
             )
         return self
 

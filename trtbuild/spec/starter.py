@@ -17,7 +17,7 @@ model:
 """
 
 _TAIL = """
-# fp32, tf32, fp16, bf16 or int8. int8 needs the calibration block.
+# fp32, tf32, fp16, bf16; int8 or fp8, which need the calibration block; int8_weights or int4, for weights only.
 precision: fp16
 
 # calibration:

@@ -13,8 +13,10 @@ from trtbuild.errors import SpecError, UsageError
 from trtbuild.registry import nearest_hint
 from trtbuild.shipped import shipped_folder
 
-_FIRST_SM: dict[Precision, int] = {"fp16": 75, "int8": 75, "bf16": 80, "tf32": 80, "fp32": 75}
-"""First compute capability whose tensor cores (or, for fp32, whose builder) do a precision."""
+_FIRST_SM: dict[Precision, int] = {
+    "fp16": 75, "int8": 75, "int8_weights": 75, "bf16": 80, "tf32": 80, "int4": 80, "fp8": 89, "fp32": 75,
+}  # fmt: skip
+"""First compute capability whose tensor cores (or, for fp32 and int4, whose builder) do a precision."""
 
 
 class TargetFields(BaseModel):
@@ -108,7 +110,7 @@ def check_target(target: Target, precision: Precision) -> None:
         raise SpecError(
             f"compute capability {target.compute_capability} cannot do {precision}",
             place=place,
-            hint="take precision fp16 or int8" if target.sm >= 75 else "trtbuild's backends begin at 7.5 (Turing)",
+            hint=_instead(target, precision),
         )
     if target.backend == "tensorrt_rtx" and target.sm == 75 and precision == "fp32":
         raise SpecError(
@@ -116,3 +118,17 @@ def check_target(target: Target, precision: Precision) -> None:
             place=place,
             hint="take precision fp16 for this target",
         )
+
+
+_SECOND_CHOICE: dict[Precision, tuple[Precision, ...]] = {
+    "fp8": ("int8", "fp16"), "int4": ("int8_weights", "int8"), "bf16": ("fp16", "int8"), "tf32": ("fp16", "int8"),
+}  # fmt: skip
+
+
+def _instead(target: Target, precision: Precision) -> str:
+    """What to write instead of a precision that a target cannot do."""
+    if target.sm < 75:
+        return "trtbuild's backends begin at 7.5 (Turing)"
+    first = _FIRST_SM[precision]
+    others = " or ".join(_SECOND_CHOICE.get(precision, ("fp16", "int8")))
+    return f"take precision {others}; {precision} begins at compute capability {first // 10}.{first % 10}"

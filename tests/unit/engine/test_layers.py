@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from quantized_models import FORMATS_OF
 
 from trtbuild.artifacts import EngineLayer
 from trtbuild.engine.layers import from_inspector, from_log, precision_share
@@ -36,6 +37,59 @@ def test_share_of_a_real_log(golden):
     assert share.not_honoured == {}
     other = precision_share(found, dict.fromkeys(nodes, "fp16"), {})
     assert other.not_honoured == dict.fromkeys(nodes, ("fp16", "int8"))
+
+
+def test_kernels_of_a_real_log_of_mixed_formats(golden):
+    found = from_log((golden / "mixed_formats.layers").read_text())
+    assert [(k.kind, k.precision) for k in found if k.kind not in ("kgen", "shape_call")] == [
+        ("gemm", "fp8"), ("runtime_fusion", "int4"), ("runtime_fusion", "int8_weights"), ("gemm", "int8"),
+    ]  # fmt: skip
+    share = precision_share(found, FORMATS_OF, {})
+    assert share.nodes == FORMATS_OF
+    assert share.shares == dict.fromkeys(FORMATS_OF.values(), 0.25)
+    assert share.not_honoured == {}
+
+
+def test_kernels_of_a_real_fp8_log(golden):
+    found = from_log((golden / "cnn_fp8.layers").read_text())
+    share = precision_share(found, dict.fromkeys(("conv1", "conv2", "head"), "fp8"), {})
+    assert (share.shares, share.not_honoured) == ({"fp8": 1}, {})
+
+
+def test_one_row_times_int4_weights_is_a_generated_kernel_that_reads_them(golden):
+    found = from_log((golden / "row_int4.layers").read_text())
+    assert {k.kind for k in found} == {"kgen"}
+    assert precision_share(found, dict.fromkeys(FORMATS_OF, "int4"), {}).not_honoured == {}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "constants", "precision"),
+    [
+        (["Half"], ["Int8", "Half"], "int8_weights"),
+        (["Float"], ["Int4", "Half"], "int4"),
+        (["BFloat16", "Half"], ["Int4"], "int4"),
+        (["Int8"], ["Int8", "Float"], "int8"),
+        (["Int8", "Half"], ["Int4"], "int8"),
+        (["FP8"], ["FP8", "Float"], "fp8"),
+        (["Half"], ["FP8", "Half"], "fp16"),
+        ([], ["Int4", "Half"], "int4"),
+        (["Half", "Half"], ["Float"], "fp16"),
+        (["Bool"], ["Int8"], "int8"),
+    ],
+)
+def test_a_weight_that_a_kernel_expands_counts_where_a_float_comes_in(inputs, constants, precision):
+    sections = [", ".join(f"{{ Datatype: {t} }}" for t in types) for types in (inputs, constants)]
+    line = f"Name: a, LayerType: gemm, Inputs: [ {sections[0]}], Constants: [ {sections[1]}], Outputs: []"
+    assert from_log(line)[0].precision == precision
+
+
+def test_a_weight_expanded_by_another_kernel_is_not_honoured():
+    expand = (
+        "Name: e, LayerType: kgen, Inputs: [], Constants: [ { Datatype: Int4 }], Outputs: [], Metadata: [ONNX Layer: q]"
+    )
+    product = "Name: p, LayerType: gemm, Inputs: [ { Datatype: Half }], Constants: [], Outputs: [], Metadata: [ONNX Layer: it]"
+    found = precision_share(from_log(f"{expand}\n{product}"), {"it": "int4"}, {})
+    assert found.not_honoured == {"it": ("int4", "fp16")}
 
 
 def test_a_log_without_layers_has_none():

@@ -136,8 +136,9 @@ def test_scales_that_the_lower_type_does_not_hold_stay_in_fp32(parameters):
 
 def test_int4_is_unpacked_inside_the_kernel_of_its_product(tmp_path):
     plan = built(lower(weights_only(width=512), "fp16").model, tmp_path)
-    assert plan.work.shares == {"fp16": 1.0}
-    assert not [layer.name for layer in plan.layers if layer.precision == "int4"]  # a kernel that only unpacks reads it
+    assert plan.work.shares == {"int4": 1.0}
+    readers = [layer for layer in plan.layers if layer.precision == "int4"]
+    assert [layer.onnx_nodes[-1:] for layer in readers] == [("fc",)]  # no kernel only unpacks it
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])

@@ -187,3 +187,20 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
 def test_a_spec_is_frozen(load):
     with pytest.raises(ValueError, match="frozen"):
         load().precision = "fp32"
+
+
+def test_dynamic_quantisation_is_refused_with_what_there_is(load):
+    error = refused(load, overrides=["precision=int8_dynamic"])
+    said = f"{error.message} {error.hint}"
+    for word in ("tensorrt_rtx", "NVFP4 and MXFP8", "int8_weights"):
+        assert word in said
+
+
+@pytest.mark.parametrize(("precision", "needs"), [("fp8", True), ("int4", False), ("int8_weights", False)])
+def test_only_precisions_with_activations_need_calibration(load, precision, needs):
+    text = SPEC.replace("calibration:\n  reader: data.py:batches\n  method: entropy\n", "")
+    text = text.replace("precision: int8", f"precision: {precision}")
+    if needs:
+        assert f"precision {precision} needs a calibration block" in refused(load, text).message
+    else:
+        assert load(text).calibration is None

@@ -46,6 +46,9 @@ def test_an_unknown_target_is_refused_with_the_nearest():
         ("tensorrt_rtx", "7.5", "bf16", "cannot do bf16"),
         ("tensorrt", "7.5", "tf32", "cannot do tf32"),
         ("tensorrt", "7.0", "fp16", "cannot do fp16"),
+        ("tensorrt_rtx", "8.6", "fp8", "cannot do fp8"),
+        ("tensorrt", "8.0", "fp8", "cannot do fp8"),
+        ("tensorrt_rtx", "7.5", "int4", "cannot do int4"),
     ],
 )
 def test_what_a_target_cannot_do_is_refused_before_the_build(backend, capability, precision, words):
@@ -59,3 +62,25 @@ def test_what_a_target_cannot_do_is_refused_before_the_build(backend, capability
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_tensorrt_rtx_does_fp16_and_int8_everywhere(capability, precision):
     check_target(Target("t", "tensorrt_rtx", capability), precision)
+
+
+@pytest.mark.parametrize(
+    ("capability", "precision", "hint"),
+    [
+        ("8.6", "fp8", "take precision int8 or fp16; fp8 begins at compute capability 8.9"),
+        ("7.5", "int4", "take precision int8_weights or int8; int4 begins at compute capability 8.0"),
+        ("7.5", "bf16", "take precision fp16 or int8; bf16 begins at compute capability 8.0"),
+    ],
+)
+def test_the_hint_names_what_the_target_can_do(capability, precision, hint):
+    with pytest.raises(SpecError) as caught:
+        check_target(Target("mine", "tensorrt_rtx", capability), precision)
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("precision", "capability"),
+    [("fp8", "8.9"), ("fp8", "12.0"), ("int4", "8.0"), ("int8_weights", "7.5"), ("fp8", "9.0")],
+)
+def test_newer_formats_are_taken_where_they_begin(precision, capability):
+    check_target(Target("t", "tensorrt" if capability == "9.0" else "tensorrt_rtx", capability), precision)

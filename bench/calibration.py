@@ -1,0 +1,247 @@
+"""Our calibration beside ONNX Runtime's, ModelOpt's and NNCF's, in one run: seconds, peak memory, and what INT8 keeps.
+
+    python bench/calibration.py [--models DIR] [--only NAME,...] [--rounds N] [--environment TOOL=PYTHON]
+
+Every tool gets the same rewritten FP32 file and the same feeds, in a process of its own; the tools take turns. ModelOpt
+and NNCF have environments of their own, made in the models' folder when none is named. What a tool made is run in ONNX
+Runtime, its optimisation off, on data that calibration did not see. Run with `make bench-calibration`; the report is
+bench/CALIBRATION.md. A part of the models is printed and not written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from calibration_models import BATCH, NAMES, ROWS, Prepared, feeds, prepare, token_windows
+
+HERE = Path(__file__).parent
+REPORT = HERE / "CALIBRATION.md"
+PINS = {
+    "modelopt": ("nvidia-modelopt[onnx]==0.47.0", "torch==2.13.0"),
+    "nncf": ("nncf==3.4.0", "onnx", "onnxruntime==1.31.1"),
+}
+SUBJECTS = (
+    ("trtbuild", "minmax"), ("trtbuild", "mse"), ("trtbuild", "entropy"), ("trtbuild", "auto"), ("trtbuild", "best"),
+    ("onnxruntime", "minmax"), ("onnxruntime", "entropy"), ("onnxruntime", "percentile"),
+    ("modelopt", "max"), ("modelopt", "entropy"), ("nncf", "default"),
+)  # fmt: skip
+TIMEOUT_S = 1800
+ABOUT = """\
+Made by `make bench-calibration`: {rounds} round(s), the tools in turn on one model after the other, in processes of
+their own. Seconds go from the call to the quantised file; the ratio is to `trtbuild entropy`, which searches 2,048 bins
+and more. Memory is the peak of the process. SQNR and the rest are measured on other data than was calibrated on, in
+ONNX Runtime on a CPU, its optimisation off: nothing was run on a GPU. `best` is mse with every transform that helps on
+calibration rows kept apart; it has not seen the data it is measured on."""
+
+
+@dataclass
+class Row:
+    """One subject on one model.
+
+    Attributes:
+        seconds: Of each round.
+        mib: Peak memory of each round.
+        quality: SQNR in dB, mean cosine, and what else the model has.
+        failed: The last line of its error, where it failed.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    mib: list[float] = field(default_factory=list)
+    quality: dict[str, float] = field(default_factory=dict)
+    failed: str = ""
+
+
+def environment(tool: str, folder: Path, named: dict[str, str]) -> str:
+    """The Python that has a tool; its environment is made when none is named."""
+    if tool in named:
+        return named[tool]
+    if tool not in PINS:
+        return sys.executable
+    place = folder / f"environment-{tool}"
+    python = place / "bin" / "python"
+    if not (place / "ready").is_file():
+        venv.create(place, with_pip=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PINS[tool]], check=True)
+        (place / "ready").touch()
+    return str(python)
+
+
+def once(python: str, tool: str, method: str, model: Path, data: Path, out: Path) -> dict[str, Any]:
+    """One calibration in a process of its own: its figures, or its error."""
+    if tool == "nncf" and model.parent.name == "minilm":
+        method = "transformer"
+    words = [python, str(HERE / "calibration_contender.py"), tool, method, str(model), str(data), str(out)]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"more than {TIMEOUT_S} s"}
+    if done.returncode:
+        return {"failed": (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1][:200]}
+    figures: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return figures
+
+
+def run(model: Path, given: Sequence[dict[str, Any]]) -> Any:
+    """The first output over all feeds, one row a sample."""
+    from trtbuild.onnxrun import session
+
+    runner = session(model)
+    known = {i.name for i in runner.get_inputs()}
+    return np.concatenate([runner.run(None, {k: v for k, v in f.items() if k in known})[0] for f in given])
+
+
+def legal(model: Path) -> bool:
+    """Whether TensorRT takes its Q/DQ: signed INT8, zero points 0."""
+    import onnx
+
+    proto = onnx.load(str(model))
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in proto.graph.initializer}
+    for node in proto.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            zero = constants.get(node.input[2]) if len(node.input) > 2 else None
+            if zero is None or zero.dtype != np.int8 or zero.any():
+                return False
+    return True
+
+
+def quality(prepared: Prepared, quantized: Path) -> dict[str, float]:
+    """How near a quantised model is to FP32 on data that calibration did not see."""
+    given = feeds(prepared.evaluation)
+    exact, got = run(prepared.model, given).astype(np.float64), run(quantized, given).astype(np.float64)
+    error = ((exact - got) ** 2).sum()
+    rows = exact.reshape(len(exact), -1), got.reshape(len(got), -1)
+    cosine = (rows[0] * rows[1]).sum(1) / np.linalg.norm(rows[0], axis=1) / np.linalg.norm(rows[1], axis=1)
+    found = {
+        "db": float(10 * np.log10((exact**2).sum() / error)),
+        "cosine": float(cosine.mean()),
+        "legal": float(legal(quantized)),
+    }
+    if prepared.name == "minilm":
+        found["spearman"] = _spearman(*(_similarities(r) for r in rows))
+    if prepared.name == "digits":
+        labels = np.concatenate([f["labels"] for f in given])
+        found["points"] = 100 * float((got.argmax(1) == labels).mean() - (exact.argmax(1) == labels).mean())
+    return found
+
+
+def _similarities(rows: Any) -> Any:
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return (unit @ unit.T)[np.triu_indices(len(unit), 1)]
+
+
+def _spearman(left: Any, right: Any) -> float:
+    ranks = [values.argsort().argsort() for values in (left, right)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def memory_by_samples(prepared: Prepared, folder: Path) -> dict[int, float]:
+    """Our peak memory in MiB over the number of samples, calibration alone."""
+    found = {}
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from calibration_contender import feeds, peak_mib; "
+        "from pathlib import Path; from trtbuild.calibration import calibrate; "
+        "calibrate(sys.argv[2], feeds(Path(sys.argv[3])), method='mse'); print(peak_mib())"
+    )
+    for count in (16, 64, 256, 512):
+        data = folder / f"windows-{count}.npz"
+        np.savez(data, **{f"{n}.{k}": v for n, feed in enumerate(token_windows(count)) for k, v in feed.items()})
+        words = [sys.executable, "-c", code, str(HERE), str(prepared.model), str(data)]
+        found[count] = float(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[-1])
+    return found
+
+
+def take(models: Sequence[Prepared], pythons: dict[str, str], rounds: int) -> dict[str, dict[tuple[str, str], Row]]:
+    """All rows; the subjects take turns on one model after the other."""
+    table: dict[str, dict[tuple[str, str], Row]] = {}
+    for prepared in models:
+        rows = {subject: Row() for subject in SUBJECTS}
+        for number in range(rounds):
+            for (tool, method), row in rows.items():
+                if row.failed:
+                    continue
+                with tempfile.TemporaryDirectory() as folder:
+                    out = Path(folder) / "quantized.onnx"
+                    figures = once(pythons[tool], tool, method, prepared.model, prepared.calibration, out)
+                    row.failed = figures.get("failed", "")
+                    if not row.failed:
+                        row.seconds.append(figures["seconds"])
+                        row.mib.append(figures["mib"])
+                        if number == 0:
+                            row.quality = quality(prepared, out)
+                print(prepared.name, tool, method, figures, row.quality, file=sys.stderr)
+        table[prepared.name] = rows
+    return table
+
+
+def report(table: dict[str, dict[tuple[str, str], Row]], memory: dict[int, float], rounds: int) -> str:
+    """The figures as Markdown."""
+    pins = ", ".join(word for words in PINS.values() for word in words)
+    versions = ", ".join(f"{p} {metadata.version(p)}" for p in ("trtbuild", "onnxruntime", "onnx", "numpy"))
+    lines = [
+        "# Calibration beside its peers",
+        "",
+        f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, Python {platform.python_version()}, {versions}; {pins}.",
+        "",
+        ABOUT.format(rounds=rounds),
+    ]
+    for name, rows in table.items():
+        lines += ["", f"## {name}, {ROWS[name]} rows in batches of {BATCH}", ""]
+        base = rows["trtbuild", "entropy"]
+        extra = [k for k in ("spearman", "points") if any(k in r.quality for r in rows.values())]
+        lines.append("| subject | s | ratio | MiB | ratio | SQNR dB | cosine | " + "".join(f"{k} | " for k in extra)
+                     + "TensorRT takes it |")  # fmt: skip
+        lines.append("|---" * (8 + len(extra)) + "|")
+        for (tool, method), row in rows.items():
+            if row.failed:
+                lines.append(f"| {tool} {method} | failed: {row.failed} |" + " |" * (6 + len(extra)))
+                continue
+            seconds, mib = statistics.median(row.seconds), statistics.median(row.mib)
+            q = row.quality
+            cells = [f"{tool} {method}", f"{seconds:.2f}", f"{seconds / statistics.median(base.seconds):.2f}",
+                     f"{mib:.0f}", f"{mib / statistics.median(base.mib):.2f}", f"{q['db']:.1f}",
+                     f"{q['cosine']:.4f}", *(f"{q[k]:.4f}" if k == "spearman" else f"{q[k]:+.2f}" for k in extra),
+                     "yes" if q["legal"] else "no"]  # fmt: skip
+            lines.append("| " + " | ".join(cells) + " |")
+    if memory:
+        lines += ["", "## Memory over samples: MiniLM, windows of 64 tokens, calibration alone", "",
+                  "| samples | peak MiB |", "|---|---|"]  # fmt: skip
+        lines += [f"| {count} | {mib:.0f} |" for count, mib in memory.items()]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Takes the rows and writes the report."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--models", type=Path, default=HERE / ".calibration", metavar="DIR")
+    parser.add_argument("--only", default="", metavar="NAME,...")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--environment", action="append", default=[], metavar="TOOL=PYTHON")
+    asked = parser.parse_args()
+    names = tuple(filter(None, asked.only.split(","))) or NAMES
+    named = dict(word.split("=", 1) for word in asked.environment)
+    pythons = {tool: environment(tool, asked.models, named) for tool, _ in SUBJECTS}
+    models = [prepare(name, asked.models) for name in names]
+    table = take(models, pythons, asked.rounds)
+    memory = memory_by_samples(models[names.index("minilm")], asked.models) if "minilm" in names else {}
+    text = report(table, memory, asked.rounds)
+    print(text)
+    if names == NAMES:
+        REPORT.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
