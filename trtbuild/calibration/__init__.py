@@ -12,6 +12,7 @@ from typing import Any
 from trtbuild import onnxfile
 from trtbuild.artifacts import CalibrationTable, StoredFile
 from trtbuild.calibration.collector import BUDGET_MB, Wanted, collect
+from trtbuild.calibration.equalize import TRANSFORMS, equalize
 from trtbuild.calibration.parts import parts
 from trtbuild.calibration.statistics import ActivationStatistics, merge
 from trtbuild.calibration.table import METHODS, table_from
@@ -130,10 +131,12 @@ def _choose(
 __all__ = [
     "METHODS",
     "PACKAGES",
+    "TRANSFORMS",
     "ActivationStatistics",
     "Wanted",
     "calibrate",
     "collect",
+    "equalize",
     "every_float_tensor",
     "merge",
     "table_from",
