@@ -79,7 +79,6 @@ def test_a_time_budget_says_what_it_left_out(tool: Tool) -> None:
     assert saved["left_out"]
     assert "time budget" in done.stderr
     assert len(measured(tool.folder)) == 1, "the journal stays for the next run"
-    assert not tool.json(*words("--exact"))["left_out"]
 
 
 @pytest.mark.parametrize(

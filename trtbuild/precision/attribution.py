@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile, onnxrun
 from trtbuild.onnxfile import reads
-from trtbuild.quantization import FormatName, Placement, write_qdq
+from trtbuild.quantization import Placement
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,22 +30,19 @@ if TYPE_CHECKING:
 _OWN = ""  # stands for the error that a node makes itself, among the tensors that errors come in by
 
 
-def attribute(
-    model: ModelProto, placement: Placement, amax: Mapping[str, float], format_name: FormatName, feeds: Iterable[Feed]
-) -> dict[str, float]:
+def attribute(model: ModelProto, placement: Placement, written: ModelProto, feeds: Iterable[Feed]) -> dict[str, float]:
     """Divides the error of the model with all places quantised among them.
 
     Args:
         model: The FP32 model, weights in memory.
-        placement: Where pairs go.
-        amax: Largest |x| to keep of each activation.
-        format_name: What all nodes are stored in.
+        placement: The places.
+        written: The model with a Q/DQ pair at each of them, from ``write_qdq``.
         feeds: Feeds to run.
 
     Returns:
         Node of the placement to its share of the error power, over the signal power, of the output it harms most.
     """
-    both = _SideBySide(model, placement, write_qdq(model, placement, amax, formats=format_name))
+    both = _SideBySide(model, placement, written)
     summed = _run(both.model(), feeds)
     owner = {n.node: n.node for n in placement.nodes} | {s.node: s.conv for s in placement.summands}
     worst: dict[str, float] = {n.node: 0.0 for n in placement.nodes}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from trtbuild import onnxfile
-from trtbuild.artifacts import CalibrationTable, Front, SensitivityTable, StoredFile, TargetRates
+from trtbuild.artifacts import CalibrationTable, Front, SensitivityTable, StoredFile, TargetRates, to_json
 from trtbuild.content import json_digest
 from trtbuild.errors import IntegrityError
 from trtbuild.feeds import Sample
@@ -15,9 +15,10 @@ from trtbuild.precision.floor import Floor
 from trtbuild.precision.judging import Judge
 from trtbuild.precision.mixed import Rest, write_mixed
 from trtbuild.precision.names import name_nodes
+from trtbuild.precision.opset import raise_opset
 from trtbuild.precision.overrides import resolve_overrides
 from trtbuild.precision.search import Progress, search
-from trtbuild.quantization import Fidelity, place
+from trtbuild.quantization import FORMATS, Fidelity, place
 
 
 def find_front(
@@ -31,6 +32,7 @@ def find_front(
     sizes: Mapping[str, int],
     rest: Rest = "fp16",
     overrides: Mapping[str, str] | None = None,
+    clip_weights: bool = False,
     journal: Path | None = None,
     time_budget_s: float | None = None,
     on_progress: Progress = lambda _runs, _what: None,
@@ -47,6 +49,7 @@ def find_front(
         sizes: Size of each named axis that times are estimated at: the first profile's opt.
         rest: Precision of everything that is not quantised.
         overrides: Node name pattern to precision.
+        clip_weights: Whether weights may be clipped, as for ``write_qdq``.
         journal: Where judgements are noted, so that a killed search goes on.
         time_budget_s: Seconds of judging after which the best graph so far is taken.
         on_progress: Told before each run.
@@ -54,6 +57,7 @@ def find_front(
     Raises:
         IntegrityError: Sensitivity or table belong to another graph.
         SpecError: An override matches no node, or asks for what cannot be.
+        PrecisionError: The model's opset cannot be raised to what a format needs.
         FeedError: There is no judging sample.
     """
     stored = model if isinstance(model, StoredFile) else onnxfile.stored(Path(model))
@@ -67,19 +71,16 @@ def find_front(
     placement = place(proto)
     costs = costs_of(proto, sizes, targets, rest)
     forced = resolve_overrides(overrides or {}, costs.work, placement)
+    for kind in sorted({n.format for n in sensitivity.nodes} | set(forced.values())):
+        if kind in FORMATS:
+            raise_opset(proto, FORMATS[kind].opset, needed_for=kind)
     kept = list(samples)
-    amax = {name: r.amax for name, r in table.ranges.items()}
-    seen = {
-        name: (r.seen_min, r.seen_max)
-        for name, r in table.ranges.items()
-        if r.seen_min is not None and r.seen_max is not None
-    }
     judge = Judge(
-        lambda formats: write_mixed(proto, placement, amax, formats, rest, ranges=seen).model,
+        lambda formats: write_mixed(proto, placement, table, formats, rest, clip_weights=clip_weights).model,
         Fidelity(proto, kept),
         floor,
         rows=sum(s.rows for s in kept),
-        about=json_digest([stored.digest, [s.digest for s in kept], rest, amax, seen]),
+        about=json_digest([stored.digest, [s.digest for s in kept], rest, clip_weights, to_json(table)]),
         journal=journal,
     )
     return search(sensitivity, costs, judge, forced=forced, time_budget_s=time_budget_s, on_progress=on_progress)

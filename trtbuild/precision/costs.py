@@ -2,8 +2,9 @@
 
 ``seconds = max(operations / peak rate of the format, bytes / memory bandwidth)``, at one set of axis sizes. Bytes are
 the activation, the weight and the result once each, as if nothing stayed in a cache; results are written in the
-precision of what is not quantised. Launches, reformats between formats and fusion are left out, so the times rank
-choices and foretell no latency.
+precision of what is not quantised. Where nothing but an activation function lies between two nodes, TensorRT writes the
+first one's result in the format that the second one reads: so the second one's format pays for writing and reading it.
+Launches, reformats between formats and other fusion are left out, so the times rank choices and foretell no latency.
 
 A rate that the target's figures do not name is taken in ratio to one that they do. A target without figures is taken
 for one of 200 x 10^12 FP16 operations and 10^12 bytes a second; only ratios of its times mean anything.
@@ -17,10 +18,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trtbuild.artifacts import TargetRates
-from trtbuild.matrixops import matrix_nodes, multiply_accumulates, tensor_bytes
+from trtbuild.matrixops import MatrixNode, matrix_nodes, multiply_accumulates, tensor_bytes
+from trtbuild.onnxfile import reads
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
+    from onnx import ModelProto, NodeProto
 
 RATIOS: Mapping[str, float] = {
     "fp32": 0.25, "tf32": 0.5, "fp16": 1.0, "bf16": 1.0, "int8": 2.0, "fp8": 2.0, "int4": 4.0, "fp4": 4.0,
@@ -37,15 +39,21 @@ _BYTES: Mapping[str, tuple[float, float]] = {  # an activation's and a weight's 
 }  # fmt: skip
 
 
+_FUSED = {
+    "Add", "BatchNormalization", "Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Mul",
+    "Relu", "Sigmoid", "Tanh",
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class NodeWork:
     """What one matrix node does at one set of axis sizes.
 
     Attributes:
         macs: Multiply-accumulates; 0 where ONNX cannot infer the shapes.
-        read: Elements of the activations.
+        read: Elements of the activations; twice where the node before writes them for this one.
         weight: Elements of the weight; 0 for a product of two activations.
-        written: Elements of the result.
+        written: Elements of the result; 0 where it is written for the next node, which pays.
     """
 
     macs: int
@@ -120,15 +128,41 @@ def matrix_work(model: ModelProto, sizes: Mapping[str, int]) -> dict[str, NodeWo
     macs = multiply_accumulates(model, {**named, **sizes})
     elements = {name: size // 4 for name, size in tensor_bytes(model, shapes).items()}
     results = {n.name: n.output[0] for n in model.graph.node}
+    nodes = matrix_nodes(model)
+    feeder = _feeders(model, nodes)
     return {
         node.name: NodeWork(
             macs=macs.get(node.name, 0),
-            read=sum(elements.get(t, 0) for t in node.activations),
+            read=sum(elements.get(t, 0) for t in node.activations) * (2 if node.name in feeder else 1),
             weight=elements.get(node.weight, 0) if node.weight else 0,
-            written=elements.get(results[node.name], 0),
+            written=0 if node.name in feeder.values() else elements.get(results[node.name], 0),
         )
-        for node in matrix_nodes(model)
+        for node in nodes
     }
+
+
+def _feeders(model: ModelProto, nodes: Sequence[MatrixNode]) -> dict[str, str]:
+    """Weighted node to the matrix node whose result it reads, alone, through nothing but what is fused into that."""
+    readers: dict[str, list[NodeProto]] = {}
+    for node in model.graph.node:
+        for name in reads(node):
+            readers.setdefault(name, []).append(node)
+    outputs = {o.name for o in model.graph.output}
+    constant = {t.name for t in model.graph.initializer}
+    weighted = {n.name for n in nodes if n.weight}
+    results = {n.name: n.output[0] for n in model.graph.node}
+    found = {}
+    for feeder in nodes:
+        tensor = results[feeder.name]
+        while len(readers.get(tensor, ())) == 1 and tensor not in outputs:
+            (reader,) = readers[tensor]
+            if reader.name in weighted:
+                found[reader.name] = feeder.name
+                break
+            if reader.op_type not in _FUSED or any(t != tensor and t not in constant for t in reads(reader)):
+                break
+            tensor = reader.output[0]
+    return found
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, cast
 
+from trtbuild.artifacts import CalibrationTable
 from trtbuild.errors import PrecisionError
 from trtbuild.precision.lower import Lowered, lower
+from trtbuild.precision.quantized import ranges_for
 from trtbuild.quantization import FORMATS, FormatName, Placement, write_qdq
 
 if TYPE_CHECKING:
@@ -19,22 +21,22 @@ Rest = Literal["fp32", "fp16", "bf16"]
 def write_mixed(
     model: ModelProto,
     placement: Placement,
-    amax: Mapping[str, float],
+    table: CalibrationTable,
     formats: Mapping[str, str],
     rest: Rest,
     *,
-    ranges: Mapping[str, tuple[float, float]] | None = None,
+    clip_weights: bool = False,
 ) -> Lowered:
     """Returns a copy of the model with the named nodes quantised, the others in ``rest``.
 
     Args:
-        model: The FP32 model, weights in memory.
+        model: The FP32 model, weights in memory, its opset new enough for the formats.
         placement: Where pairs can go.
-        amax: Largest |x| to keep of each activation.
+        table: Its calibration table.
         formats: Node to what it is in: a quantised format, ``rest``, or ``fp32``. A node that is not named is in
             ``rest``.
         rest: Precision of everything else.
-        ranges: Tensor name to the smallest and largest value seen, for what FP16 cannot hold.
+        clip_weights: Whether a channel's largest weights may be clipped, as for ``write_qdq``.
 
     Raises:
         PrecisionError: A node is asked to be in what a graph in ``rest`` cannot have beside it.
@@ -47,8 +49,15 @@ def write_mixed(
                 place="precision_overrides",
                 hint=f"take {rest} or fp32 for it",
             )
-    written = write_qdq(model, placement.only(set(low)), amax, formats=low)
+    places = placement.only(set(low))
+    amax, _ = ranges_for(table, places, low)
+    written = write_qdq(model, places, amax, formats=low, clip_weights=clip_weights)
     if rest == "fp32":
         return Lowered(written, {}, ())
     keep = {node: "asked to be fp32" for node, kind in formats.items() if kind == "fp32"}
-    return lower(written, rest, ranges=ranges, keep=keep)
+    seen = {
+        name: (r.seen_min, r.seen_max)
+        for name, r in table.ranges.items()
+        if r.seen_min is not None and r.seen_max is not None
+    }
+    return lower(written, rest, ranges=seen, keep=keep)

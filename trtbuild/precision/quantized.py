@@ -64,12 +64,12 @@ def quantize(
         raise _nothing(placement, formats if isinstance(formats, str) else "quantised")
     for name in sorted(set(chosen.values())):
         raise_opset(model, FORMATS[name].opset, needed_for=name)
-    amax, notes = _ranges(table, placement, chosen) if table is not None else ({}, [])
+    amax, notes = ranges_for(table, placement, chosen) if table is not None else ({}, [])
     typed = write_qdq(model, placement, amax, formats=chosen, clip_weights=clip_weights)
     notes += _short_blocks(model, placement, chosen)
     if rest == "fp32":
         return Quantized(typed, placement.kept, tuple(notes))
-    lowered = lowering(typed) if lowering is not None else lower(typed, rest)
+    lowered = lowering(typed) if lowering is not None else lower(typed, rest, ranges=_seen(table))
     notes += [f"weight {name!r} was clamped to the {rest.upper()} range" for name in lowered.clamped]
     notes += lowered.notes
     return Quantized(lowered.model, {**lowered.kept, **placement.kept}, tuple(notes))
@@ -84,7 +84,7 @@ def _nothing(placement: Placement, what: str) -> PrecisionError:
     )
 
 
-def _ranges(
+def ranges_for(
     table: CalibrationTable, placement: Placement, chosen: Mapping[str, FormatName]
 ) -> tuple[dict[str, float], list[str]]:
     """Largest |x| to keep of each activation.
@@ -108,6 +108,12 @@ def _ranges(
             clipped += 1
     note = f"fp8 keeps the largest values seen: {table.method} clips {clipped} tensors, which gains nothing in fp8"
     return amax, [note] if clipped else []
+
+
+def _seen(table: CalibrationTable | None) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of each tensor, where calibration has seen it: what FP16 must be able to hold."""
+    seen = {} if table is None else {name: (r.seen_min, r.seen_max) for name, r in table.ranges.items()}
+    return {name: (low, high) for name, (low, high) in seen.items() if low is not None and high is not None}
 
 
 def _short_blocks(model: ModelProto, placement: Placement, chosen: Mapping[str, FormatName]) -> list[str]:

@@ -67,9 +67,8 @@ def test_what_is_picked_holds_the_floor_on_rows_that_nothing_has_seen(tmp_path, 
     chosen = front.points[front.chosen]
     assert 0 < len(chosen.raised) < LAYERS, "the floor asks for some of the nodes"
     assert front.judged_on == 128
-    amax = {name: r.amax for name, r in table.ranges.items()}
     proto = onnxfile.load(tmp_path / "m.onnx")
-    typed = write_mixed(proto, placement, amax, assignment_of(front, front.chosen), "fp32").model
+    typed = write_mixed(proto, placement, table, assignment_of(front, front.chosen), "fp32").model
     (other,) = Fidelity(proto, samples(3, 16)).of(typed)
     assert {"cosine": other.cosine, "sqnr": other.sqnr_db}[floor.metric] >= floor.min
 
@@ -87,12 +86,12 @@ def test_an_override_to_fp32_stays_fp32_in_a_graph_of_fp16(tmp_path):
     onnx.save(network(), tmp_path / "m.onnx")
     proto = onnxfile.load(tmp_path / "m.onnx")
     formats = {"block.0/linear": "int8", "block.1/linear": "fp32", "block.2/linear": "fp16"}
-    amax = dict.fromkeys(place(proto).tensors, 3.0)
-    typed = write_mixed(proto, place(proto), amax, formats, "fp16").model
+    table = calibrate(tmp_path / "m.onnx", samples(1), method="mse")
+    typed = write_mixed(proto, place(proto), table, formats, "fp16").model
     found = node_precisions(typed)
     assert [found[f"block.{i}/linear"] for i in range(4)] == ["int8", "fp32", "fp16", "fp16"]
     with pytest.raises(PrecisionError, match="cannot be bf16"):
-        write_mixed(proto, place(proto), amax, {"block.2/linear": "bf16"}, "fp16")
+        write_mixed(proto, place(proto), table, {"block.2/linear": "bf16"}, "fp16")
 
 
 def test_a_sensitivity_of_another_graph_is_refused(tmp_path):

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from onnx_models import cnn, mlp
+from onnx_models import cnn, mlp, tensor
 
 from trtbuild.artifacts import TargetRates
 from trtbuild.precision.costs import NodeWork, costs_of, matrix_work, roofline
@@ -36,8 +36,19 @@ def test_the_work_of_a_convolution_and_a_gemm_is_counted_at_the_sizes_given():
     first = work["conv1"]
     pixels = first.read // (2 * 2)  # two images of two channels
     assert shapes["conv1"] == (2 * pixels * 4 * 2 * 9, 4 * 2 * 9)
-    assert first.written == 2 * 4 * pixels
-    assert matrix_work(mlp(8), {"n": 3})["fc1"] == NodeWork(macs=3 * 8 * 16, read=24, weight=128, written=48)
+    assert (first.written, work["conv2"].read) == (0, 2 * 2 * 4 * pixels)  # through BatchNormalization and Relu
+    assert work["head"].read == 2 * 6  # pooling lies between
+    assert matrix_work(mlp(8), {"n": 3}) == {
+        "fc1": NodeWork(macs=3 * 8 * 16, read=24, weight=128, written=0),
+        "fc2": NodeWork(macs=3 * 8 * 16, read=2 * 48, weight=128, written=24),
+    }
+
+
+def test_a_result_that_others_read_too_is_written_by_its_own_node():
+    shared = mlp(8)
+    shared.graph.output.append(tensor("h2", ["n", 16]))
+    work = matrix_work(shared, {"n": 3})
+    assert (work["fc1"].written, work["fc2"].read) == (48, 48)
 
 
 def test_a_rate_that_is_not_known_is_taken_in_ratio_and_said():

@@ -92,7 +92,8 @@ def test_one_node_gets_all_of_the_noise_that_it_makes(tmp_path):
     for name in ("fc1", "fc2"):
         alone = placement.only([name])
         seen = 10 ** (-Fidelity(network, data).sqnr_db(write_qdq(network, alone, amax)) / 10)
-        assert attribute(network, alone, amax, "int8", [s.feed for s in data]) == {name: pytest.approx(seen, rel=1e-3)}
+        written = write_qdq(network, alone, amax)
+        assert attribute(network, alone, written, [s.feed for s in data]) == {name: pytest.approx(seen, rel=1e-3)}
 
 
 def test_masked_scores_of_minus_infinity_do_not_spoil_the_parts(tmp_path):
@@ -157,3 +158,13 @@ def test_the_printed_table_begins_with_the_most_harmful_node(cnn):
 def test_an_unknown_format_is_an_error_with_the_nearest_name():
     with pytest.raises(UsageError, match="did you mean 'int8'"):
         hold_formats(["int9"])
+
+
+@pytest.mark.parametrize("how", ["fast", "exact"])
+def test_other_formats_are_measured_beside_int8(tmp_path, how):
+    path, table, _, data = saved(deep(), tmp_path, (32, 16))
+    found = measure(path, table, data, how=how, formats=("int8", "fp8", "int8_weights"))
+    noise = {(n.node, n.format): n.noise for n in found.nodes}
+    assert len(noise) == 18
+    assert all(noise[f"linear{i}", "int8_weights"] < noise[f"linear{i}", "int8"] for i in range(6))
+    assert all(noise[f"linear{i}", "fp8"] > 0 for i in range(6))

@@ -189,6 +189,32 @@ def test_a_spec_is_frozen(load):
         load().precision = "fp32"
 
 
+def test_overrides_and_the_search_are_read(load):
+    spec = load(
+        SPEC.replace("precision: int8", "precision: best")
+        + 'precision_overrides: {"*/attention/*": fp16, "*/head": fp32}\nsearch: {exact: true, time_budget_s: 600}\n'
+    )
+    assert list(spec.precision_overrides.items()) == [("*/attention/*", "fp16"), ("*/head", "fp32")]
+    assert (spec.search.exact, spec.search.time_budget_s) == (True, 600)
+    assert (load().search.exact, load().search.time_budget_s) == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("calibration:\n  reader: data.py:batches\n  method: entropy\n", "", "needs a calibration block"),
+        ("metric: cosine, min: 0.995", "metric: top1, max_drop: 0.01", "holds an accuracy floor"),
+        ("accuracy: {data: data.py:held_out, metric: cosine, min: 0.995}\n", "", "holds an accuracy floor"),
+    ],
+)
+def test_best_needs_data_and_a_floor(load, before, after, says):
+    assert says in str(refused(load, SPEC.replace("precision: int8", "precision: best").replace(before, after)))
+
+
+def test_an_override_to_an_unknown_precision_is_refused(load):
+    assert line(refused(load, SPEC + 'precision_overrides: {"*": fp61}\n')) == SPEC.count("\n") + 1
+
+
 def test_dynamic_quantisation_is_refused_with_what_there_is(load):
     error = refused(load, overrides=["precision=int8_dynamic"])
     said = f"{error.message} {error.hint}"

@@ -46,7 +46,7 @@ def test_every_key_is_described(block):
 
 def test_it_names_the_precisions_and_takes_targets_by_name():
     assert SCHEMA["properties"]["precision"]["enum"] == [
-        "fp32", "tf32", "fp16", "bf16", "int8", "fp8", "int8_weights", "int4",
+        "fp32", "tf32", "fp16", "bf16", "int8", "fp8", "int8_weights", "int4", "best",
     ]  # fmt: skip
     kinds = SCHEMA["properties"]["targets"]["items"]["anyOf"]
     assert {"type": "string"} in kinds

@@ -1,9 +1,10 @@
 import pytest
 
-from trtbuild.artifacts import Target
+from trtbuild.artifacts import Target, TargetRates
 from trtbuild.backends.tensorrt_rtx import CAPABILITIES
 from trtbuild.errors import SpecError, UsageError
 from trtbuild.spec import check_target, resolve_target, shipped_targets
+from trtbuild.spec.targets import TargetFields
 
 
 def test_every_target_that_ships_can_do_fp16():
@@ -62,6 +63,20 @@ def test_what_a_target_cannot_do_is_refused_before_the_build(backend, capability
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_tensorrt_rtx_does_fp16_and_int8_everywhere(capability, precision):
     check_target(Target("t", "tensorrt_rtx", capability), precision)
+
+
+def test_rates_are_in_operations_and_bytes_a_second():
+    rates = shipped_targets()["h100"].rates()
+    assert rates.target == "h100"
+    assert rates.peak["fp16"] == 989.5e12
+    assert rates.bandwidth == 3.35e12
+    assert resolve_target("sm89").sm == 89  # a target without figures has none, and is still a target
+    assert TargetFields(backend="tensorrt", compute_capability="9.0").rates() == TargetRates("sm90", {}, None)
+
+
+def test_rates_are_no_part_of_what_a_plan_is_built_for():
+    fields = shipped_targets()["h100"]
+    assert fields.target() == Target("h100", "tensorrt", "9.0", "H100")
 
 
 @pytest.mark.parametrize(
