@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild import __version__
-from trtbuild.artifacts import Build, EnginePlan, StoredFile, Verification, to_json
+from trtbuild.artifacts import Build, EnginePlan, Front, StoredFile, Verification, to_json
 
 SCHEMA = 1
 
@@ -56,6 +56,10 @@ def report_document(done: Build) -> dict[str, Any]:
             "nodes": dict(Counter(done.typed.assignment.values())),
             "kept": dict(Counter(done.typed.kept.values())),
             "notes": list(done.typed.notes),
+            "calibration": list(done.table.notes) if done.table else [],
+            "tried": [to_json(t) for t in (*(done.equalized.tried if done.equalized else ()), *done.typed.tried)],
+            "judged_on": done.equalized.judged_on if done.equalized else None,
+            "search": _search(done.front) if done.front else None,
         },
         "sizes": {
             "fp32 onnx": done.exported.model.total_size,
@@ -71,6 +75,19 @@ def report_document(done: Build) -> dict[str, Any]:
         "stages": [{"stage": r.stage, "hit": r.hit, "seconds": round(r.seconds, 3), "key": r.key} for r in done.stages],
         "versions": dict(done.versions),
     }  # fmt: skip
+
+
+def _search(front: Front) -> dict[str, Any]:
+    """The front without the nodes of its cheapest graph, which are most of the model's."""
+    return {
+        "floor": f"{front.metric} >= {front.min}",
+        "chosen": front.chosen,
+        "judged_on": front.judged_on,
+        "runs": front.runs,
+        "complete": front.complete,
+        "points": [to_json(point) for point in front.points],
+        "notes": list(front.notes),
+    }
 
 
 def _profile(profile: Any) -> dict[str, list[int]]:

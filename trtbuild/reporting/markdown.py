@@ -22,6 +22,7 @@ def render_report(document: Mapping[str, Any]) -> str:
         _accuracy(document),
         _plans(document),
         _sizes(document),
+        _precision(document),
         _graph(document),
         _bench(document),
         _serving(document),
@@ -148,7 +149,7 @@ def _sizes(d: Mapping[str, Any]) -> str:
 
 
 def _graph(d: Mapping[str, Any]) -> str:
-    export, rewrite, precision = d["export"], d["rewrite"], d["precision"]
+    export, rewrite = d["export"], d["rewrite"]
     lines = ["## What was done to the graph", f"Exported by {export['exporter']}, opset {export['opset']}."]
     lines += [f"- {note}" for note in export["notes"]]
     if export["parity"]:
@@ -170,11 +171,53 @@ def _graph(d: Mapping[str, Any]) -> str:
     if rewrite["declined"]:
         shown = rewrite["declined"][:40]
         lines.append(_table(("declined", "node", "why"), [(e["rule"], f"`{e['node']}`", e["reason"]) for e in shown]))
+    return "\n\n".join(lines)
+
+
+def _precision(d: Mapping[str, Any]) -> str:
+    precision = d["precision"]
     nodes = ", ".join(f"{n} {p}" for p, n in precision["nodes"].items()) or "none"
-    lines.append(f"Matrix nodes by precision in the graph: {nodes}.")
+    lines = ["## Precision", f"Matrix nodes by precision in the graph: {nodes}."]
+    lines += [f"- {note}" for note in precision["calibration"]]
+    if precision["tried"]:
+        rows = [
+            (
+                t["name"],
+                f"{t['before_db']:.1f}",
+                f"{t['after_db']:.1f}",
+                "kept" if t["kept"] else "not kept",
+                t["change"],
+            )
+            for t in precision["tried"]
+        ]
+        lines.append("What was tried for better INT8, judged on calibration rows that fitted nothing (SQNR, dB):")
+        lines.append(_table(("tried", "before", "after", "", "what it does"), rows))
+    if precision["search"]:
+        lines += _front(precision["search"])
     lines += [f"- {n} in float: {reason}" for reason, n in precision["kept"].items()]
     lines += [f"- {note}" for note in precision["notes"]]
     return "\n\n".join(lines)
+
+
+def _front(search: Mapping[str, Any]) -> list[str]:
+    rows = []
+    for number, point in enumerate(search["points"]):
+        measured = point["cosine"] is not None
+        rows.append(
+            (
+                "**taken**" if number == search["chosen"] else "",
+                ", ".join(f"{share:.0%} {kind}" for kind, share in point["shares"].items() if share),
+                f"{point['cosine']:.6f}" if measured else "not run",
+                f"{point['sqnr_db']:.1f}" if measured else f"about {point['predicted_db']:.1f}",
+                ", ".join(f"{name} {seconds * 1e6:.0f}" for name, seconds in point["seconds"].items()),
+                human_size(point["weight_bytes"]),
+            )
+        )
+    whole = "" if search["complete"] else " The time budget ended it."
+    said = f"The front under {search['floor']}: {search['runs']} graphs run on {search['judged_on']} rows.{whole}"
+    head = ("", "matrix work", "cosine", "SQNR dB", "estimated us", "weights")
+    notes = [f"- {note}" for note in search["notes"]]
+    return [said + " Times are estimates from datasheet rates, not measured.", _table(head, rows), *notes]
 
 
 def _bench(d: Mapping[str, Any]) -> str:
