@@ -185,14 +185,18 @@ def tensor_shapes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> dic
         model: The model, with or without its weights.
         shapes: Input name to its shape.
     """
-    sizes = {
+    return _shapes_at(model, axis_sizes(model, shapes))
+
+
+def axis_sizes(model: ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """Sizes of the named axes at given shapes of the inputs."""
+    return {
         dim.dim_param: size
         for value in model.graph.input
         if value.name in shapes
         for dim, size in zip(value.type.tensor_type.shape.dim, shapes[value.name], strict=True)
         if dim.dim_param
     }
-    return _shapes_at(model, sizes)
 
 
 def _shapes_at(model: ModelProto, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:

@@ -6,9 +6,9 @@ from trtbuild.engine.layers import from_log, precision_share
 
 pieces = st.sampled_from(
     ["Name: ", ", LayerType: ", ", Inputs: ", ", Constants: ", ", Outputs: ", ", Metadata: ", "[ONNX Layer: ", "]",
-     "Datatype: ", "Half", "Int8", "Float", "Layers:", "I/O Tensors:", "\n", ", ", "{", "a"]
+     "Datatype: ", "Half", "Int8", "Int4", "Float", "Layers:", "I/O Tensors:", "\n", ", ", "{", "a"]
 )  # fmt: skip
-words = st.sampled_from(["int8", "fp16", "fp32", "other", "unknown"])
+words = st.sampled_from(["int8", "int4", "int8_weights", "fp16", "fp32", "other", "unknown"])
 nodes = st.sampled_from("abcd")
 layers = st.builds(
     EngineLayer,
@@ -23,7 +23,7 @@ layers = st.builds(
 def test_any_log_can_be_read(text):
     for layer in from_log(text):
         assert isinstance(layer.name, str)
-        assert layer.precision in {"int4", "fp4", "int8", "fp8", "fp16", "bf16", "fp32", "other"}
+        assert layer.precision in {"int4", "fp4", "int8", "fp8", "int8_weights", "fp16", "bf16", "fp32", "other"}
 
 
 @given(

@@ -218,6 +218,7 @@ class TypedOnnx:
         macs: Node name to multiply-accumulates at the first profile's opt shape; nodes of unknown shape are missing.
         kept: Node name to the reason it stayed in a higher precision than asked for.
         notes: What a reader should know, such as constants clamped to the FP16 range.
+        tried: What was tried for better numbers while Q/DQ was written, and whether it was kept.
     """
 
     model: StoredFile
@@ -228,3 +229,4 @@ class TypedOnnx:
     macs: Mapping[str, int]
     kept: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    tried: tuple[TriedTransform, ...] = ()

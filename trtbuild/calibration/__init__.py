@@ -29,6 +29,8 @@ def calibrate(
     method: str = "auto",
     tensors: Sequence[str] | None = None,
     extra: Sequence[str] = (),
+    ranges: Sequence[str] = (),
+    keep_apart: bool = False,
     budget_mb: float = BUDGET_MB,
     on_sample: Callable[[int], None] = lambda _rows: None,
 ) -> CalibrationTable:
@@ -40,6 +42,9 @@ def calibrate(
         method: How the largest |x| to keep is chosen; ``trtbuild methods`` lists them.
         tensors: Which tensors to measure; those where TensorRT wants a Q/DQ pair when left out.
         extra: Tensors to measure besides; one that turns NaN or Inf is left out of the table, and named in its notes.
+        ranges: Tensors of which the smallest and largest value are enough; their ``amax`` is the largest magnitude.
+        keep_apart: Whether every fourth row stays out of the ranges, so that what is done with the table can be judged
+            on it. Such rows count as calibration rows all the same. A method that measures keeps them apart anyway.
         budget_mb: What the measured tensors may take in memory at a time, in MB.
         on_sample: Called with the rows done so far, after each feed.
 
@@ -64,13 +69,23 @@ def calibrate(
     stored = model if isinstance(model, StoredFile) else onnxfile.stored(Path(model))
     wanted = wanted_of(stored) if tensors is None else Wanted(tuple(tensors))
     optional = frozenset(extra) - set(wanted.histograms)
-    wanted = replace(wanted, histograms=(*wanted.histograms, *dict.fromkeys(t for t in extra if t in optional)))
-    if hasattr(chosen, "choose"):
-        fit, judge = parts(samples, onnxfile.inputs(onnxfile.load(stored.path, weights=False)))
-        seen = collect(stored, fit, wanted, budget_mb=budget_mb, on_sample=on_sample)
-        return _choose(chosen, stored, seen, list(judge), optional)
-    seen = collect(stored, samples, wanted, budget_mb=budget_mb, on_sample=on_sample)
-    return table_from(seen, method, optional=optional)
+    wanted = replace(
+        wanted,
+        histograms=(*wanted.histograms, *dict.fromkeys(t for t in extra if t in optional)),
+        ranges=tuple(t for t in ranges if t not in optional and t not in wanted.histograms),
+    )
+    measures = hasattr(chosen, "choose")
+    judge: list[Sample] = []
+    source: Any = samples
+    inputs = onnxfile.inputs(onnxfile.load(stored.path, weights=False))
+    if measures or keep_apart:
+        source, apart = parts(samples, inputs)
+        judge = list(apart)
+    seen = collect(stored, source, wanted, budget_mb=budget_mb, on_sample=on_sample)
+    chooses = _choose(chosen, stored, seen, judge, optional) if measures else None
+    table = chooses or table_from(seen, method, optional=optional)
+    rows = (*table.row_digests, *(digest for sample in judge for digest in row_digests(sample, inputs)))
+    return replace(table, row_digests=rows, samples=len(rows), data=json_digest(sorted(rows)))
 
 
 def wanted_of(model: StoredFile) -> Wanted:
@@ -95,7 +110,7 @@ def every_float_tensor(model: StoredFile) -> tuple[str, ...]:
 def _choose(
     chosen: ModuleType, model: StoredFile, seen: ActivationStatistics, judge: list[Sample], optional: AbstractSet[str]
 ) -> CalibrationTable:
-    """Lets a method choose that measures; the rows that judge are calibration rows as well."""
+    """Lets a method choose that measures."""
     proto = onnxfile.load(model.path)
     placement = place(proto)
     if not judge or not placement.nodes:
@@ -107,10 +122,9 @@ def _choose(
     def sqnr(table: CalibrationTable) -> float:
         return fidelity.sqnr_db(write_qdq(proto, placement, {n: r.amax for n, r in table.ranges.items()}))
 
-    judged = [digest for sample in judge for digest in row_digests(sample, onnxfile.inputs(proto))]
-    table: CalibrationTable = chosen.choose(lambda name: table_from(seen, name, optional=optional), sqnr, len(judged))
-    rows = (*table.row_digests, *judged)
-    return replace(table, row_digests=rows, samples=len(rows), data=json_digest(sorted(rows)))
+    rows = sum(sample.rows for sample in judge)
+    found: CalibrationTable = chosen.choose(lambda name: table_from(seen, name, optional=optional), sqnr, rows)
+    return found
 
 
 __all__ = [

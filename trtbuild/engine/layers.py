@@ -47,7 +47,9 @@ def from_log(message: str) -> tuple[EngineLayer, ...]:
             parts = _split(line)
             types, constants = (_DATATYPE.findall(parts.get(section, "")) for section in ("Inputs", "Constants"))
             nodes = tuple(_ONNX.findall(parts.get("Metadata", "")))
-            found.append(EngineLayer(parts["Name"], parts.get("LayerType", ""), _precision(types, constants), nodes))
+            kind = parts.get("LayerType", "")
+            precision = _precision(types, constants, generated=kind.lower() in _GENERATED)
+            found.append(EngineLayer(parts["Name"], kind, precision, nodes))
     return tuple(found)
 
 
@@ -81,9 +83,14 @@ def _split(line: str) -> dict[str, str]:
     return parts
 
 
-def _precision(types: Iterable[str], constants: Iterable[str] = ()) -> str:
-    """What a kernel reads its operands in: the finest type that comes in, or that of a weight it expands by itself."""
+def _precision(types: Iterable[str], constants: Iterable[str] = (), *, generated: bool = False) -> str:
+    """What a kernel reads its operands in: the finest type that comes in, or that of a weight it expands by itself.
+
+    A generated kernel may cast what comes in first: a product of one row with FP16 weights reads an FP32 input so.
+    """
     read, held = _words(types), _words(constants)
+    if generated and read == {"fp32"} and held in ({"fp16"}, {"bf16"}):
+        return next(iter(held))
     if read and read <= _FLOATS:
         stored = next((name for word, name in _STORED_ONLY.items() if word in held), None)
         if stored is not None:

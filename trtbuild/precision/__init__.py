@@ -5,41 +5,61 @@ No builder flag is involved: TensorRT 11 and TensorRT-RTX have none, and TensorR
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, cast
 
 from trtbuild import onnxfile
 from trtbuild.artifacts import (
     QUANTIZED,
     CalibrationTable,
+    EqualizedOnnx,
     NodePrecision,
     OptimizationProfile,
     Precision,
     RewrittenOnnx,
     StoredFile,
+    TriedTransform,
     TypedOnnx,
 )
 from trtbuild.errors import IntegrityError, PrecisionError, UsageError
 from trtbuild.matrixops import multiply_accumulates, node_precisions
-from trtbuild.precision.lower import lower
+from trtbuild.precision.fragile import LowPrecision
+from trtbuild.precision.half_check import lower_checked
+from trtbuild.precision.lower import Lowered, lower
+from trtbuild.precision.mixed import Rest
 from trtbuild.precision.names import name_nodes
+from trtbuild.precision.overrides import resolve_overrides
 from trtbuild.precision.quantized import quantize
-from trtbuild.quantization import FORMATS, Placement, fit, place
+from trtbuild.precision.refinement import REFINEMENTS, Refinement, refine
+from trtbuild.quantization import FORMATS, FormatName, Placement, fit, place
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-PACKAGES = ("onnx", "numpy", "ml-dtypes")
+    from trtbuild.feeds import Sample
+
+PACKAGES = ("onnx", "onnxruntime", "numpy", "ml-dtypes")
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+_CHECKED_ON = 2  # judging samples that a lowered graph is run on: each is read tensor by tensor
 
 
 def assign_precision(
-    model: RewrittenOnnx | StoredFile | Path | str,
+    model: RewrittenOnnx | EqualizedOnnx | StoredFile | Path | str,
     workdir: Path | str,
     *,
     precision: Precision,
     table: CalibrationTable | None = None,
     profiles: Sequence[OptimizationProfile] = (),
+    rest: Rest = "fp16",
+    io: Literal["keep", "low"] = "keep",
+    overrides: Mapping[str, str] = _NONE,
+    assignment: Mapping[str, str] = _NONE,
+    judge: Iterable[Sample] = (),
+    refinements: Sequence[str] = REFINEMENTS,
     allow_fallback: bool = False,
 ) -> TypedOnnx:
     """Turns an FP32 model into a strongly typed one.
@@ -47,11 +67,18 @@ def assign_precision(
     Args:
         model: The rewritten FP32 ONNX.
         workdir: Folder for the result, ``typed.onnx``.
-        precision: fp32 and tf32 leave the graph as it is; fp16 and bf16 cast it; the others place Q/DQ. What fp8,
-            int8_weights and int4 leave in float is cast to FP16.
-        table: Ranges for int8 and fp8.
+        precision: fp32 and tf32 leave the graph as it is; fp16 and bf16 cast it; the others place Q/DQ; ``best`` takes
+            ``assignment``.
+        table: Ranges for int8 and fp8; its other tensors' ranges say what FP16 cannot hold.
         profiles: The first one's opt sizes weigh the nodes by their work.
-        allow_fallback: Accept matrix work that fp16 or bf16 cannot be written into the graph for.
+        rest: What is done with all that the quantised precisions leave in float.
+        io: Whether float inputs and outputs keep their types or take the lower one of the rest.
+        overrides: Node name pattern to the precision that these nodes shall be in.
+        assignment: Node to its precision, as a search found it.
+        judge: Calibration samples that the table was not made from: refinements are tried, and FP16 and BF16 checked,
+            on them; without them neither happens.
+        refinements: What to try where ``judge`` is given; () for nothing.
+        allow_fallback: Accept matrix work that cannot be written into the graph in the precision asked for.
 
     Returns:
         The typed model and what each matrix node computes in.
@@ -59,6 +86,7 @@ def assign_precision(
     Raises:
         UsageError: int8 or fp8 without a table.
         IntegrityError: The table belongs to another graph.
+        SpecError: An override matches no node, or asks for what cannot be.
         PrecisionError: Matrix work would stay in FP32 against the asked precision, no node can be stored in it, or the
             model's opset is older than it and cannot be raised.
 
@@ -73,48 +101,134 @@ def assign_precision(
         >>> dict(assign_precision(f"{folder}/m.onnx", folder, precision="fp16").assignment)
         {'matmul': 'fp16'}
     """
-    if precision == "best":
-        raise UsageError(
-            "best is found by a search, not written by itself", place="assign precision", hint="use `trtbuild build`"
-        )
     stored = _stored(model)
     proto = onnxfile.load(stored.path)
     name_nodes(proto)
     _hide_weights(proto)
-    notes: list[str] = []
-    kept: Mapping[str, str] = {}
-    on_purpose: set[str] = set()
-    if precision in QUANTIZED:
-        placement = fit(place(proto), proto, precision)
-        if FORMATS[precision].activations:
-            if table is None:
-                raise UsageError(
-                    f"{precision} needs a calibration table", place="assign precision", hint="run calibrate first"
-                )
-            _hold_table(table, stored, placement)
-        done = quantize(proto, placement, precision, table, allow_none=allow_fallback or precision == "int8")
-        typed, kept, notes = done.model, done.kept, list(done.notes)
-    elif precision in ("fp16", "bf16"):
-        lowered = lower(proto, precision)
-        typed, kept = lowered.model, lowered.kept
-        notes += [f"weight {name!r} was clamped to the {precision.upper()} range" for name in lowered.clamped]
-        notes += lowered.notes
-        on_purpose = set(kept) - lowered.unable
+    samples = list(judge)
+    places = place(proto)
+    base = precision if precision in ("fp16", "bf16", "fp32", "tf32") else rest
+    asked = _asked(proto, places, precision, assignment, overrides)
+    _hold_mixable(asked, base)
+    keep = {node: "asked to be fp32" for node, kind in asked.items() if kind == "fp32" and base != "fp32"}
+
+    def lowering(graph: ModelProto) -> Lowered:
+        return _lower(graph, cast("LowPrecision", base), table, keep, io, samples)
+
+    low = {node: cast("FormatName", kind) for node, kind in asked.items() if kind in FORMATS}
+    if low or precision in QUANTIZED:
+        placement = fit(places.only(set(low)), proto, low)
+        low = {n.node: low[n.node] for n in placement.nodes}
+        if precision in ("int8", "fp8") or any(FORMATS[kind].activations for kind in low.values()):
+            _hold_table(table, stored, placement, precision)
+        refined = _refine(proto, placement, table, low, samples, refinements)
+        weights_only = precision in ("fp8", "int8_weights", "int4") and not allow_fallback
+        done = quantize(
+            refined.model,
+            placement,
+            precision if precision in QUANTIZED and set(low.values()) <= {precision} else low,
+            table,
+            rest="fp32" if base == "tf32" else base,
+            lowering=lowering,
+            clip_weights=refined.clip_weights,
+            allow_none=not weights_only,
+        )
+        typed = _Typed(
+            done.model, done.kept, done.notes, refined.tried
+        )  # what it leaves in float, it leaves on purpose
+    elif base in ("fp16", "bf16"):
+        typed = _lowered(lowering(proto), base)
     else:
-        typed = proto
-    assignment = node_precisions(typed)
-    if not allow_fallback and precision not in QUANTIZED:  # what those leave in float, they leave on purpose
-        _hold_asked({n: got for n, got in assignment.items() if n not in on_purpose}, kept, precision)
+        typed = _Typed(proto)
+    computed = node_precisions(typed.model)
+    if not allow_fallback and precision not in (*QUANTIZED, "best"):
+        named = set(asked) | (set(typed.kept) - typed.unable)
+        _hold_asked({n: got for n, got in computed.items() if n not in named}, typed.kept, precision)
     sizes = {axis: r.opt for axis, r in profiles[0].axes.items()} if profiles else {}
-    return _finish(typed, Path(workdir), precision, assignment, multiply_accumulates(proto, sizes), kept, notes)
+    return _finish(typed, Path(workdir), precision, computed, multiply_accumulates(proto, sizes))
 
 
-def _hold_table(table: CalibrationTable, model: StoredFile, placement: Placement) -> None:
-    """Refuses a table of another graph, and says what differs.
+@dataclass(frozen=True)
+class _Typed:
+    """A typed graph before it is written: what stayed higher and why, and which of that no operator can do lower."""
+
+    model: ModelProto
+    kept: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    tried: tuple[TriedTransform, ...] = ()
+    unable: frozenset[str] = field(default_factory=frozenset)
+
+
+def _lowered(done: Lowered, precision: str) -> _Typed:
+    clamped = [f"weight {name!r} was clamped to the {precision.upper()} range" for name in done.clamped]
+    return _Typed(done.model, done.kept, (*clamped, *done.notes), unable=frozenset(done.unable))
+
+
+def _asked(
+    model: ModelProto,
+    places: Placement,
+    precision: Precision,
+    assignment: Mapping[str, str],
+    overrides: Mapping[str, str],
+) -> dict[str, str]:
+    """Node to what it shall be in, where that is not what all the rest is in."""
+    names = [node.name for node in model.graph.node]
+    whole = {n.node: str(precision) for n in places.nodes} if precision in QUANTIZED else {}
+    return {**whole, **assignment, **resolve_overrides(overrides, names, places)}
+
+
+def _hold_mixable(asked: Mapping[str, str], base: str) -> None:
+    for node, kind in asked.items():
+        if kind not in (*FORMATS, base, "fp32"):
+            raise PrecisionError(
+                f"{node} cannot be {kind} in a graph that is {base} otherwise",
+                place="precision_overrides",
+                hint=f"ask for {base} or fp32 there, or for rest: {kind} for all that is not quantised",
+            )
+
+
+def _lower(
+    model: ModelProto,
+    precision: LowPrecision,
+    table: CalibrationTable | None,
+    keep: Mapping[str, str],
+    io: Literal["keep", "low"],
+    samples: Sequence[Sample],
+) -> Lowered:
+    """Lowers by structure and measured ranges; and where there are samples, runs what comes out and mends it."""
+    ranges = {
+        name: (r.seen_min, r.seen_max)
+        for name, r in (table.ranges if table is not None else {}).items()
+        if r.seen_min is not None and r.seen_max is not None
+    }
+    if not samples:
+        return lower(model, precision, ranges=ranges, keep=keep, io=io)
+    feeds = [s.feed for s in samples[:_CHECKED_ON]]
+    return lower_checked(model, precision, feeds, ranges=ranges, keep=keep, io=io).lowered
+
+
+def _refine(
+    model: ModelProto,
+    placement: Placement,
+    table: CalibrationTable | None,
+    formats: Mapping[str, FormatName],
+    samples: Sequence[Sample],
+    refinements: Sequence[str],
+) -> Refinement:
+    if table is None or not samples or not refinements or not placement.nodes:
+        return Refinement(model, clip_weights=False, tried=(), judged_on=0)
+    return refine(model, placement, table, samples, refinements=refinements, formats=formats)
+
+
+def _hold_table(table: CalibrationTable | None, model: StoredFile, placement: Placement, precision: Precision) -> None:
+    """Refuses to go on without a table, and with that of another graph, and says what differs.
 
     Raises:
+        UsageError: There is none.
         IntegrityError: It belongs to another graph.
     """
+    if table is None:
+        raise UsageError(f"{precision} needs a calibration table", place="assign precision", hint="run calibrate first")
     if table.graph == model.digest:
         return
     missing = [n for n in placement.tensors if n not in table.ranges]
@@ -140,8 +254,8 @@ def _hide_weights(model: ModelProto) -> None:
         model.ir_version = max(model.ir_version, 8)  # before 4 the list was compulsory
 
 
-def _stored(model: RewrittenOnnx | StoredFile | Path | str) -> StoredFile:
-    if isinstance(model, RewrittenOnnx):
+def _stored(model: RewrittenOnnx | EqualizedOnnx | StoredFile | Path | str) -> StoredFile:
+    if isinstance(model, (RewrittenOnnx, EqualizedOnnx)):
         return model.model
     return model if isinstance(model, StoredFile) else onnxfile.stored(Path(model))
 
@@ -168,23 +282,22 @@ def _hold_asked(assignment: Mapping[str, NodePrecision], kept: Mapping[str, str]
 
 
 def _finish(
-    typed: ModelProto,
+    typed: _Typed,
     folder: Path,
     precision: Precision,
-    assignment: Mapping[str, NodePrecision],
+    computed: Mapping[str, NodePrecision],
     macs: Mapping[str, int],
-    kept: Mapping[str, str],
-    notes: Sequence[str],
 ) -> TypedOnnx:
-    saved = onnxfile.save(typed, folder / "typed.onnx")
-    onnxfile.check(typed, str(saved.path), saved=saved)
+    saved = onnxfile.save(typed.model, folder / "typed.onnx")
+    onnxfile.check(typed.model, str(saved.path), saved=saved)
     return TypedOnnx(
         model=saved,
-        inputs=onnxfile.inputs(typed),
-        outputs=onnxfile.outputs(typed),
+        inputs=onnxfile.inputs(typed.model),
+        outputs=onnxfile.outputs(typed.model),
         precision=precision,
-        assignment=assignment,
+        assignment=computed,
         macs=macs,
-        kept=kept,
-        notes=tuple(notes),
+        kept=typed.kept,
+        notes=typed.notes,
+        tried=typed.tried,
     )

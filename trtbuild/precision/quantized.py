@@ -1,16 +1,14 @@
-"""Writes number formats into a graph, and FP16 into the rest of it.
-
-INT8 alone is the exception: what it leaves in float stays FP32.
-"""
+"""Writes number formats into a graph, and FP16, BF16 or nothing into the rest of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trtbuild.errors import PrecisionError
-from trtbuild.precision.lower import lower
+from trtbuild.precision.lower import Lowered, lower
+from trtbuild.precision.mixed import Rest
 from trtbuild.precision.opset import raise_opset
 from trtbuild.quantization import DOCUMENTED_BLOCKS, FORMATS, FormatName, Placement, write_qdq
 
@@ -41,6 +39,9 @@ def quantize(
     formats: Mapping[str, FormatName] | FormatName,
     table: CalibrationTable | None,
     *,
+    rest: Rest = "fp16",
+    lowering: Callable[[ModelProto], Lowered] | None = None,
+    clip_weights: bool = False,
     allow_none: bool = False,
 ) -> Quantized:
     """Returns a typed model whose nodes are stored in the formats asked for.
@@ -50,6 +51,9 @@ def quantize(
         placement: The places that fit their formats.
         formats: What each node of the placement is stored in; one word for all.
         table: Ranges of the activations, where a format stores them.
+        rest: Precision of what is not quantised.
+        lowering: Lowers the rest; by structure and the table's ranges when left out.
+        clip_weights: As for ``write_qdq``.
         allow_none: Accept that there is no place at all.
 
     Raises:
@@ -61,13 +65,13 @@ def quantize(
     for name in sorted(set(chosen.values())):
         raise_opset(model, FORMATS[name].opset, needed_for=name)
     amax, notes = ranges_for(table, placement, chosen) if table is not None else ({}, [])
-    typed = write_qdq(model, placement, amax, formats=chosen)
-    if formats == "int8" or set(chosen.values()) == {"int8"}:
-        return Quantized(typed, placement.kept, ())
-    lowered = lower(typed, "fp16")
-    notes += [f"weight {name!r} was clamped to the FP16 range" for name in lowered.clamped]
-    notes += lowered.notes
+    typed = write_qdq(model, placement, amax, formats=chosen, clip_weights=clip_weights)
     notes += _short_blocks(model, placement, chosen)
+    if rest == "fp32":
+        return Quantized(typed, placement.kept, tuple(notes))
+    lowered = lowering(typed) if lowering is not None else lower(typed, rest, ranges=_seen(table))
+    notes += [f"weight {name!r} was clamped to the {rest.upper()} range" for name in lowered.clamped]
+    notes += lowered.notes
     return Quantized(lowered.model, {**lowered.kept, **placement.kept}, tuple(notes))
 
 
@@ -104,6 +108,12 @@ def ranges_for(
             clipped += 1
     note = f"fp8 keeps the largest values seen: {table.method} clips {clipped} tensors, which gains nothing in fp8"
     return amax, [note] if clipped else []
+
+
+def _seen(table: CalibrationTable | None) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of each tensor, where calibration has seen it: what FP16 must be able to hold."""
+    seen = {} if table is None else {name: (r.seen_min, r.seen_max) for name, r in table.ranges.items()}
+    return {name: (low, high) for name, (low, high) in seen.items() if low is not None and high is not None}
 
 
 def _short_blocks(model: ModelProto, placement: Placement, chosen: Mapping[str, FormatName]) -> list[str]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile
 from trtbuild.errors import InvalidOnnxError
-from trtbuild.matrixops import tensor_bytes
+from trtbuild.matrixops import axis_sizes, multiply_accumulates, tensor_bytes
 from trtbuild.rewriter.jitter import jittered
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ FACTOR = 4
 _SAMPLES = 8
 _TRUSTED = 1e-3  # of the largest magnitude: farther apart, either rounding says why, or evaluator or runtime is wrong
 _LARGEST = 1 << 30  # bytes: the evaluator holds all tensors at once, and its convolutions several times
+_MOST_WORK = 200_000_000  # multiply-accumulates of a run: the evaluator computes convolutions slowly
 _DOMAIN = "trtbuild.rounding"
 _UNITS = {1: 2.0**-23, 10: 2.0**-10, 16: 2.0**-7}  # last places of ONNX's FLOAT, FLOAT16 and BFLOAT16
 
@@ -56,6 +57,16 @@ class Rounding:
             apart = [np.abs(each - way[0]) for way in self.ways for each in way]
         return np.asarray(np.max([np.where(np.isfinite(a), a, 0.0) for a in apart], axis=0))
 
+    @property
+    def largest(self) -> float:
+        """The largest error of the original itself anywhere in the tensor, where it is small everywhere; else 0.
+
+        An element's own error may be small by chance. Where some element is ill-conditioned, its error says nothing of
+        the others.
+        """
+        worst = float(self.error.max(initial=0))
+        return worst if worst <= _TRUSTED * max(_magnitude(way[0]) for way in self.ways) else 0.0
+
     def explains(self, got: NDArray[Any], tolerance: float) -> bool:
         """Whether values differ from the original's by no more than rounding.
 
@@ -65,13 +76,13 @@ class Rounding:
 
         Returns:
             For numbers with a fraction, whether, for one of the ways, each is within ``tolerance`` and ``FACTOR`` times
-            ``error``. For others, whether each is one that was found.
+            ``error`` or ``largest``. For others, whether each is one that was found.
         """
         import numpy as np
 
         if self.ways[0][0].dtype.kind != "f":
             return bool(np.any([got == each for way in self.ways for each in way], axis=0).all())
-        mine, most = got.astype(np.float64), tolerance + FACTOR * self.error
+        mine, most = got.astype(np.float64), tolerance + FACTOR * np.maximum(self.error, self.largest)
         return any(_within(mine, way[0], most) for way in self.ways)
 
 
@@ -198,13 +209,16 @@ def _runs(
 ) -> list[dict[str, NDArray[Any]]]:
     """The exact run, then those with every tensor moved; of each the tensors ``wanted``, and which way conditions fell.
 
-    Nothing where the tensors, all of which the evaluator holds at once, would take more than ``_LARGEST`` bytes.
+    Nothing where the tensors, all of which the evaluator holds at once, would take more than ``_LARGEST`` bytes, or the
+    matrix work more than ``_MOST_WORK``.
     """
     import numpy as np
     from onnx.reference import ReferenceEvaluator
 
-    single = tensor_bytes(model, {name: value.shape for name, value in feed.items()})
-    if 2 * sum(single.values()) > _LARGEST:
+    shapes = {name: value.shape for name, value in feed.items()}
+    if 2 * sum(tensor_bytes(model, shapes).values()) > _LARGEST:
+        return []
+    if sum(multiply_accumulates(model, axis_sizes(model, shapes)).values()) > _MOST_WORK:
         return []
     moved = _Mover()
 

@@ -1,7 +1,7 @@
 """Real builds: the kernels of a graph read what its nodes are stored in."""
 
 import pytest
-from onnx_models import save
+from onnx_models import model, node, save, weights
 from quantized_models import FORMATS_OF, chain, table_of
 
 from trtbuild.artifacts import AxisRange, OptimizationProfile, Target
@@ -44,6 +44,15 @@ def test_every_matrix_node_reads_the_format_asked_for(typed, tmp_path, precision
     plan = compile_plan(typed[precision], tmp_path, target=target(capability), profiles=[PROFILE])
     assert (plan.work.shares, plan.work.not_honoured) == ({precision: 1}, {})
     assert set(plan.work.nodes) == set(FORMATS_OF)
+
+
+def test_one_row_times_fp16_weights_is_not_taken_for_fp32(tmp_path):
+    proto = model(
+        [node("MatMul", ["x", "w"], ["y"], "it")], [("x", [1, 64])], [("y", [1, 64])], {"w": weights((64, 64))}
+    )
+    typed = assign_precision(save(proto, tmp_path / "m.onnx"), tmp_path, precision="fp16")
+    plan = compile_plan(typed, tmp_path, target=target("8.9"))
+    assert plan.work.nodes == {"it": "fp16"}
 
 
 def test_formats_mix_in_one_engine(tmp_path):

@@ -83,6 +83,12 @@ def test_a_weight_that_a_kernel_expands_counts_where_a_float_comes_in(inputs, co
     assert from_log(line)[0].precision == precision
 
 
+def test_a_generated_kernel_may_cast_its_input_to_the_type_of_its_weight():
+    sections = "Inputs: [ { Datatype: Float }], Constants: [ { Datatype: Half }], Outputs: [ { Datatype: Half }]"
+    assert from_log(f"Name: __myl_CastReshMulSum_myl0_0, LayerType: kgen, {sections}")[0].precision == "fp16"
+    assert from_log(f"Name: it_myl0_0, LayerType: gemm, {sections}")[0].precision == "fp32"
+
+
 def test_a_weight_expanded_by_another_kernel_is_not_honoured():
     expand = (
         "Name: e, LayerType: kgen, Inputs: [], Constants: [ { Datatype: Int4 }], Outputs: [], Metadata: [ONNX Layer: q]"

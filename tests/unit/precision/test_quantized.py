@@ -163,6 +163,15 @@ def test_an_opset_that_cannot_be_raised_is_said_with_the_operator(tmp_path):
         assigned(proto, tmp_path, "fp8")
 
 
+def test_what_calibration_has_seen_beyond_fp16_stays_in_fp32(tmp_path):
+    proto = chain()
+    path = save(proto, tmp_path / "m.onnx")
+    for seen, count in ((4.0, 0), (1e6, 3)):
+        done = quantize(chain(), place(proto), "fp8", table_of(proto, path, kept=seen, seen=seen))
+        relus = [n for n in done.model.graph.node if n.op_type == "Relu" and n.name in done.kept]
+        assert len(relus) == count
+
+
 def test_the_result_is_the_same_each_time(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -54,7 +54,9 @@ def test_a_score_and_a_drop_must_both_hold():
 
 
 def test_defaults_loosen_with_the_precision():
-    assert list(DEFAULT_COSINE) == ["fp32", "tf32", "fp16", "bf16", "int8"]
+    assert list(DEFAULT_COSINE) == [
+        "fp32", "tf32", "fp16", "bf16", "int8_weights", "int8", "fp8", "int4", "best",
+    ]  # fmt: skip
     assert list(DEFAULT_COSINE.values()) == sorted(DEFAULT_COSINE.values(), reverse=True)
     assert Rule.default("int8").source == "default for int8"
 

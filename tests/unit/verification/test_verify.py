@@ -42,7 +42,7 @@ def test_every_precision_passes_its_own_default_and_is_measured(tmp_path, precis
     assert done.passed
     assert [g.source for g in done.gates] == ["always", f"default for {precision}"]
     assert (done.outputs[0].max_abs > 0) == (precision != "fp32")
-    assert any("emulated" in n for n in done.notes) == (precision in ("fp16", "bf16"))
+    assert any("emulated" in n for n in done.notes) == (precision != "fp32")
 
 
 def test_a_worse_model_does_not_pass_and_its_worst_element_is_named(tmp_path):

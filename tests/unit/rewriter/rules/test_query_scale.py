@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 from onnx_models import model, node, tensor, weights
 from rewriting import apply, holds
 
@@ -60,10 +60,43 @@ def test_property(op, place, turns, rank, shape, factor):
     proto = attention(op, np.full(shape, factor), place=place, turns=turns, rank=rank)
     after = holds(proto, "query_scale", sizes=[{"b": 2, "q": 3, "k": 5}, {"b": 1, "q": 1, "k": 2}])
     assert after.rules == ["query_scale"]
-    assert sorted(after.ops) == sorted(n.op_type for n in proto.graph.node)
-    scaled = next(n for n in after.model.graph.node if n.op_type == op)
+    assert sorted(after.ops) == sorted("Mul" if n.op_type == op else n.op_type for n in proto.graph.node)
+    scaled = next(n for n in after.model.graph.node if n.op_type == "Mul")
     assert scaled.input[0] == "queries"
     assert reads(after.model, "z")[0] == "queries"
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    ops=st.tuples(st.sampled_from(["Mul", "Div"]), st.sampled_from(["Mul", "Div"])),
+    place=st.sampled_from(["keys", "scores"]),
+    factor=st.floats(0.125, 8),
+    handed_out=st.booleans(),
+)
+def test_a_factor_of_the_queries_and_one_of_the_keys_become_one(ops, place, factor, handed_out):
+    proto = attention(ops[0], 2.0, place=place, other=False)
+    product = next(n for n in proto.graph.node if n.name == "product")
+    product.input[0] = "own"
+    proto.graph.node.insert(0, node(ops[1], ["queries", "d"], ["own"]))
+    proto.graph.initializer.append(numpy_helper.from_array(np.float32(factor).reshape(()), "d"))
+    if handed_out:
+        proto.graph.output.append(tensor("own", ["b", "q", 4]))
+    after = holds(proto, "query_scale")
+    assert after.rules == ([] if handed_out else ["query_scale"])
+    assert sum(after.ops.count(op) for op in ("Mul", "Div")) == 1 + handed_out
+
+
+@pytest.mark.parametrize("number", [np.arange(1, 5), np.ones((1, 1, 1, 1))])
+def test_queries_times_more_than_a_number_have_no_factor(number):
+    proto = attention(other=False)
+    next(n for n in proto.graph.node if n.name == "product").input[0] = "own"
+    proto.graph.node.insert(0, node("Mul", ["queries", "d"], ["own"]))
+    proto.graph.initializer.append(numpy_helper.from_array(number.astype(np.float32), "d"))
+    assert apply(proto, "query_scale").done.applied == ()
+
+
+def test_what_is_divided_by_zero_has_no_factor():
+    assert apply(attention("Div", 0.0), "query_scale").done.applied == ()
 
 
 def test_products_of_the_queries_are_parted_until_one_is_left():
