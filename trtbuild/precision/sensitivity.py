@@ -26,7 +26,7 @@ from trtbuild.precision.costs import NodeWork, matrix_work
 from trtbuild.precision.journal import Journal
 from trtbuild.precision.names import name_nodes
 from trtbuild.precision.opset import raise_opset
-from trtbuild.precision.quantized import ranges_for
+from trtbuild.precision.thresholds import ranges_for
 from trtbuild.quantization import FORMATS, Fidelity, FormatName, Placement, place, write_qdq
 from trtbuild.quantization.fidelity import EXACT_DB
 from trtbuild.registry import nearest_hint
