@@ -12,11 +12,11 @@ from typing import Any
 from trtbuild import onnxfile
 from trtbuild.artifacts import CalibrationTable, StoredFile
 from trtbuild.calibration.collector import BUDGET_MB, Wanted, collect
-from trtbuild.calibration.parts import parts
+from trtbuild.calibration.equalize import TRANSFORMS, equalize
 from trtbuild.calibration.statistics import ActivationStatistics, merge
 from trtbuild.calibration.table import METHODS, table_from
 from trtbuild.content import json_digest
-from trtbuild.feeds import Sample, Samples, row_digests
+from trtbuild.feeds import Sample, Samples, parts, row_digests
 from trtbuild.quantization import Fidelity, place, write_qdq
 
 PACKAGES = ("onnx", "onnxruntime", "numpy")
@@ -130,10 +130,12 @@ def _choose(
 __all__ = [
     "METHODS",
     "PACKAGES",
+    "TRANSFORMS",
     "ActivationStatistics",
     "Wanted",
     "calibrate",
     "collect",
+    "equalize",
     "every_float_tensor",
     "merge",
     "table_from",

@@ -170,7 +170,7 @@ class ChannelMap:
             name = copy.graph.node[node].input[slot]
             as_stored = values.astype(np.float32)
             if self.shared(name):
-                made = f"{name}/equalized_{node}"
+                made = f"{name}/equalized_{node}_{slot}"
                 copy.graph.node[node].input[slot] = made
                 copy.graph.initializer.append(numpy_helper.from_array(as_stored, made))
             else:

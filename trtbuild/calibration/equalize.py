@@ -19,9 +19,8 @@ from trtbuild.calibration.components import Component, components
 from trtbuild.calibration.observation import Observation, observe
 from trtbuild.calibration.table import METHODS
 from trtbuild.errors import FeedError
-from trtbuild.feeds import Sample
+from trtbuild.feeds import Sample, parts
 from trtbuild.quantization import Fidelity, place, write_qdq
-from trtbuild.quantization.halves import fit_and_judge
 from trtbuild.registry import Registry
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def equalize(
         samples: Calibration samples; every fourth row judges, the others fit.
         workdir: Folder for the result, ``equalized.onnx``.
         transforms: Which to try, in order; ``()`` tries none.
-        method: How thresholds are chosen while trying.
+        method: How thresholds are chosen while trying: one that works on histograms, so not ``auto``.
         on_transform: Called with each transform's name before it is tried.
 
     Returns:
@@ -77,7 +76,7 @@ def equalize(
     _name_nodes(proto)
     if not loaded or not place(proto).nodes:
         return EqualizedOnnx(onnxfile.save(proto, folder / "equalized.onnx"), (), 0)
-    fit, judge = fit_and_judge(samples, onnxfile.inputs(proto))
+    fit, judge = (list(part) for part in parts(samples, onnxfile.inputs(proto)))
     trial = _Trial(proto, stored, fit, judge, folder, method)
     tried = []
     for name, module in loaded:
@@ -111,32 +110,34 @@ class _Trial:
         self,
         model: ModelProto,
         stored: StoredFile,
-        fit: Sequence[Sample],
-        judge: Sequence[Sample],
+        fit: Iterable[Sample],
+        judge: Iterable[Sample],
         folder: Path,
         method: str,
     ) -> None:
-        if not fit:
+        first, judges = next(iter(fit), None), list(judge)
+        if first is None:
             raise FeedError(
                 "one sample is too few: some fit, others judge", place="calibration", hint="give the reader more rows"
             )
         self.model, self.fit, self.folder, self.method = model, fit, folder, method
+        self.probe = first.feed
         self.placement = place(model)
-        self.fidelity = Fidelity(model, judge)
-        self.exact = Fidelity(model, judge[:_PROVED])
-        self.judged_on = sum(s.rows for s in judge)
+        self.fidelity = Fidelity(model, judges)
+        self.exact = Fidelity(model, judges[:_PROVED])
+        self.judged_on = sum(s.rows for s in judges)
         self.seen = observe(stored, fit, self.placement, method)
         self.best_db = self._judged(model, self.placement, self.seen)
         self.notes: list[str] = []
 
     def of(self, name: str, transform: ModuleType) -> TriedTransform:
         """Tries one transform and keeps it where it helps."""
-        channels = ChannelMap(self.model, shapes_on(self.model, self.fit[0].feed))
+        channels = ChannelMap(self.model, shapes_on(self.model, self.probe))
         placement, seen = self.placement, self.seen
         opened: dict[str, str] = {}
         if hasattr(transform, "OPENS"):
             model, opened = open_branches(channels, placement, transform.OPENS)
-            channels = ChannelMap(model, shapes_on(model, self.fit[0].feed))
+            channels = ChannelMap(model, shapes_on(model, self.probe))
             placement, seen = place(model), seen.also_at(opened)
         found = components(channels, placement, seen)
         factors: dict[int, float] = {}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trtbuild.errors import PrecisionError
+from trtbuild.precision.fragile import Rest
 from trtbuild.precision.lower import Lowered, lower
-from trtbuild.precision.mixed import Rest
 from trtbuild.precision.opset import raise_opset
 from trtbuild.precision.thresholds import ranges_for
 from trtbuild.quantization import DOCUMENTED_BLOCKS, FORMATS, FormatName, Placement, write_qdq

@@ -277,3 +277,9 @@ def test_gemm_that_transposes_its_activation_pins_it():
 )
 def test_axes_after_a_reshape(before, axes, after, expected):
     assert axes_after(before, axes, after) == expected
+
+
+def test_one_constant_in_several_inputs_of_a_node_becomes_one_for_each():
+    between = [node("BatchNormalization", ["a", "s", "s", "s", "v"], ["b"])]
+    constants = {"k1": K1, "k2": K2, "s": weights(4, 3), "v": np.abs(weights(4, 4)) + 0.5}
+    scaled_alike(image([conv("x", "k1", "a"), *between, conv("b", "k2", "y")], constants), 8)

@@ -5,6 +5,7 @@ from onnx_models import cnn, matmul, mlp, model, node, random_feed, run, save, w
 from trtbuild import onnxfile
 from trtbuild.calibration.equalize import DEFAULT, TRANSFORMS, equalize
 from trtbuild.errors import FeedError, UsageError
+from trtbuild.feeds import Samples
 from trtbuild.quantization import place
 
 FREE = ("smoothing",)
@@ -158,3 +159,15 @@ def test_batches_change_nothing_but_which_rows_are_sampled(tmp_path):
     parts, _ = tried(mlp(), tmp_path, [{"x": part} for part in np.split(rows, 4)], transforms=FREE)
     assert whole.judged_on == parts.judged_on
     assert whole.tried[0].before_db == pytest.approx(parts.tried[0].before_db, abs=1e-3)
+
+
+def test_a_readers_samples_are_split_row_by_row_too(tmp_path):
+    proto = hot(5)
+    np.save(tmp_path / "x.npy", feeds()[0]["x"])
+    (tmp_path / "reader.py").write_text(
+        "import numpy as np\n\n\ndef rows():\n    yield {'x': np.load(" + repr(str(tmp_path / "x.npy")) + ")}\n"
+    )
+    samples = Samples("reader.py:rows", onnxfile.inputs(proto), tmp_path, 256)
+    by_reader, _ = tried(proto, tmp_path, samples, transforms=FREE)
+    by_feeds, _ = tried(proto, tmp_path, transforms=FREE)
+    assert (by_reader.tried, by_reader.judged_on) == (by_feeds.tried, 64)

@@ -156,17 +156,25 @@ def test_where_the_judging_rows_differ_it_is_not_kept(layer):
     assert result.model is proto
 
 
-def test_weight_clipping_is_tried_and_said(tmp_path):
-    """A weight far out in each column makes the others coarse; its input is small."""
-    w = weights((64, 4), 3, 0.05)
+def test_weight_clipping_is_kept_where_it_helps(tmp_path):
+    """One weight a column sets the scale, and its input is small; all others lie between two INT8 numbers."""
+    w = np.full((512, 4), 10.5 / 127, "f") * np.sign(weights((512, 4), 3))
     w[0] = 1.0
-    proto = model([node("Gemm", ["x", "w"], ["y"], "m")], [("x", ["n", 64])], [("y", ["n", 4])], {"w": w})
-    x = np.random.default_rng(0).normal(size=(128, 64)).astype("f")
+    proto = model([node("Gemm", ["x", "w"], ["y"], "m")], [("x", ["n", 512])], [("y", ["n", 4])], {"w": w})
+    x = np.random.default_rng(0).normal(size=(64, 512)).astype("f")
     x[:, 0] *= 0.01
     table = calibrate(save(proto, tmp_path / "m.onnx"), [{"x": x}], method="minmax")
     result = refine(proto, place(proto), table, judging({"x": x}), refinements=("weight_clipping",))
     (tried,) = result.tried
-    assert tried.kept is result.clip_weights is (tried.after_db >= tried.before_db + 0.1)
+    assert tried.kept
+    assert result.clip_weights
+    assert tried.after_db > tried.before_db + 1
+
+
+def test_weight_clipping_that_changes_nothing_is_not_kept(layer):
+    proto, table = layer
+    result = refine(proto, place(proto), table, judging(biased(5.0)), refinements=("weight_clipping",))
+    assert (result.tried[0].kept, result.clip_weights) == (False, False)
 
 
 @pytest.mark.parametrize("chosen", [(), ("weight_clipping",), ("bias_correction",), REFINEMENTS])
