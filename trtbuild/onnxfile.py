@@ -304,7 +304,7 @@ def _tensor_spec(value: object) -> TensorSpec:
 
     tensor = value.type.tensor_type  # type: ignore[attr-defined]
     dims = tuple(
-        d.dim_value if d.HasField("dim_value") else d.dim_param or f"{value.name}_{i}"  # type: ignore[attr-defined]
+        d.dim_value if d.dim_value >= 0 and d.HasField("dim_value") else d.dim_param or f"{value.name}_{i}"  # type: ignore[attr-defined]
         for i, d in enumerate(tensor.shape.dim)
     )
     return TensorSpec(value.name, helper.tensor_dtype_to_np_dtype(tensor.elem_type).name, dims)  # type: ignore[attr-defined]

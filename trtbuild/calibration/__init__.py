@@ -18,6 +18,7 @@ from trtbuild.calibration.table import METHODS, table_from
 from trtbuild.content import json_digest
 from trtbuild.feeds import Sample, Samples, parts, row_digests
 from trtbuild.quantization import Fidelity, place, write_qdq
+from trtbuild.quantization.names import name_nodes
 
 PACKAGES = ("onnx", "onnxruntime", "numpy")
 
@@ -91,6 +92,7 @@ def calibrate(
 def wanted_of(model: StoredFile) -> Wanted:
     """What INT8 needs to know of a model: the tensors where TensorRT wants a Q/DQ pair, and their channels."""
     proto = onnxfile.load(model.path, weights=False)
+    name_nodes(proto)
     placement = place(proto)
     channels = {n.activation: 1 if n.op.startswith("Conv") else -1 for n in placement.nodes}
     return Wanted(placement.tensors, channels=channels)
@@ -112,6 +114,7 @@ def _choose(
 ) -> CalibrationTable:
     """Lets a method choose that measures."""
     proto = onnxfile.load(model.path)
+    name_nodes(proto)
     placement = place(proto)
     if not judge or not placement.nodes:
         why = "there is one sample only" if placement.nodes else "nothing is quantised"

@@ -21,6 +21,7 @@ from trtbuild.calibration.table import METHODS
 from trtbuild.errors import FeedError
 from trtbuild.feeds import Sample, parts
 from trtbuild.quantization import Fidelity, place, write_qdq
+from trtbuild.quantization.names import name_nodes
 from trtbuild.registry import Registry
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def equalize(
     stored = model if isinstance(model, StoredFile) else onnxfile.stored(Path(model))
     folder = Path(workdir)
     proto = onnxfile.load(stored.path)
-    _name_nodes(proto)
+    name_nodes(proto)
     if not loaded or not place(proto).nodes:
         return EqualizedOnnx(onnxfile.save(proto, folder / "equalized.onnx"), (), 0)
     fit, judge = (list(part) for part in parts(samples, onnxfile.inputs(proto)))
@@ -88,19 +89,6 @@ def equalize(
         judged_on=trial.judged_on,
         notes=tuple(trial.notes),
     )
-
-
-def _name_nodes(model: ModelProto) -> None:
-    """Gives every node a name of its own: ONNX asks for none, and a placement speaks of nodes by name."""
-    seen: set[str] = set()
-    taken = {node.name for node in model.graph.node}
-    for number, node in enumerate(model.graph.node):
-        name, copy = node.name or f"{node.op_type}_{number}", 0
-        while name in seen or (name != node.name and name in taken):
-            copy += 1
-            name = f"{node.name or node.op_type}_{number}_{copy}"
-        node.name = name
-        seen.add(name)
 
 
 class _Trial:

@@ -31,13 +31,13 @@ from trtbuild.precision.floor import Floor
 from trtbuild.precision.fragile import LowPrecision, Rest
 from trtbuild.precision.half_check import lower_checked
 from trtbuild.precision.lower import Lowered, lower
-from trtbuild.precision.names import name_nodes
 from trtbuild.precision.overrides import resolve_overrides
 from trtbuild.precision.quantized import quantize
 from trtbuild.precision.refinement import REFINEMENTS, Refinement, refine
 from trtbuild.precision.search import assignment_of
 from trtbuild.precision.sensitivity import measure
 from trtbuild.quantization import FORMATS, FormatName, Placement, fit, place
+from trtbuild.quantization.names import name_nodes
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -15,11 +15,11 @@ from trtbuild.precision.floor import Floor
 from trtbuild.precision.fragile import Rest
 from trtbuild.precision.judging import Judge
 from trtbuild.precision.mixed import write_mixed
-from trtbuild.precision.names import name_nodes
 from trtbuild.precision.opset import raise_opset
 from trtbuild.precision.overrides import resolve_overrides
 from trtbuild.precision.search import Progress, search
 from trtbuild.quantization import FORMATS, Fidelity, place
+from trtbuild.quantization.names import name_nodes
 
 
 def find_front(

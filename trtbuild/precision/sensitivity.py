@@ -24,11 +24,11 @@ from trtbuild.feeds import Sample
 from trtbuild.precision.attribution import attribute
 from trtbuild.precision.costs import NodeWork, matrix_work
 from trtbuild.precision.journal import Journal
-from trtbuild.precision.names import name_nodes
 from trtbuild.precision.opset import raise_opset
 from trtbuild.precision.thresholds import ranges_for
 from trtbuild.quantization import FORMATS, Fidelity, FormatName, Placement, place, write_qdq
 from trtbuild.quantization.fidelity import EXACT_DB
+from trtbuild.quantization.names import name_nodes
 from trtbuild.registry import nearest_hint
 
 if TYPE_CHECKING:

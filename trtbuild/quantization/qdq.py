@@ -100,6 +100,9 @@ class _Writer:
         kept = [t for t in self.model.graph.initializer if t.name in used and t.name not in self.new]
         del self.model.graph.initializer[:]
         self.model.graph.initializer.extend([*kept, *self.new.values()])
+        gone = set(self.weights) - {t.name for t in kept}  # old exporters list weights among the inputs
+        for value in [v for v in self.model.graph.input if v.name in gone]:
+            self.model.graph.input.remove(value)
 
     def _activation(self, tensor: str, kind: NumberFormat) -> str:
         import numpy as np

@@ -126,7 +126,7 @@ def test_moments_are_those_of_the_values(path):
 def test_the_share_of_outliers_is_counted(path):
     values = np.random.default_rng(1).normal(0, 1, (1000, 4)).astype("f")
     values[:2, 0] = 40
-    assert calibrate(path, [{"x": values}]).ranges["x"].outliers == pytest.approx(2 / 4000)
+    assert calibrate(path, [{"x": values}], method="minmax").ranges["x"].outliers == pytest.approx(2 / 4000)
 
 
 def test_an_unknown_method_is_an_error_with_the_nearest(path):

@@ -56,6 +56,8 @@ def build(folder, **changes):
             9,
             7,
         ),
+        equalized=None,
+        front=None,
         table=CalibrationTable("g", "entropy", "d", 512, ("s",), False, {"x": TensorRange(1.0, -1.0, 2.0, 0.01)}),
         typed=TypedOnnx(
             model, (X,), (Y,), "int8", {"a": "int8", "b": "fp32"}, {}, {"b": "a product of two activations"}
