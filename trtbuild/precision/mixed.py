@@ -9,7 +9,7 @@ from trtbuild.artifacts import CalibrationTable
 from trtbuild.errors import PrecisionError
 from trtbuild.precision.fragile import Rest
 from trtbuild.precision.lower import Lowered, lower
-from trtbuild.precision.quantized import ranges_for
+from trtbuild.precision.thresholds import ranges_for
 from trtbuild.quantization import FORMATS, FormatName, Placement, write_qdq
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from trtbuild.precision.attribution import attribute
 from trtbuild.precision.costs import NodeWork, matrix_work
 from trtbuild.precision.journal import Journal
 from trtbuild.precision.opset import raise_opset
-from trtbuild.precision.quantized import ranges_for
+from trtbuild.precision.thresholds import ranges_for
 from trtbuild.quantization import FORMATS, Fidelity, FormatName, Placement, place, write_qdq
 from trtbuild.quantization.fidelity import EXACT_DB
 from trtbuild.quantization.names import name_nodes
