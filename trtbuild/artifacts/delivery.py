@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from trtbuild.artifacts.engines import Benchmark, EnginePlan
 from trtbuild.artifacts.files import StoredFile
-from trtbuild.artifacts.graphs import CalibrationTable, ExportedOnnx, RewrittenOnnx, TypedOnnx
+from trtbuild.artifacts.graphs import CalibrationTable, EqualizedOnnx, ExportedOnnx, RewrittenOnnx, TypedOnnx
 from trtbuild.artifacts.proofs import Verification
+from trtbuild.artifacts.search import Front
 from trtbuild.artifacts.tensors import Precision
 
 
@@ -64,7 +65,9 @@ class Build:
         calibration_reader: The reader, as the spec names it; None without calibration.
         exported: The FP32 reference.
         rewritten: After the rewrite rules.
+        equalized: With channels balanced for INT8; None where nothing was tried.
         table: Activation ranges; None when the precision needs none.
+        front: What the search for precision ``best`` found; None for other precisions.
         typed: What was compiled.
         plans: One a target.
         verifications: The proofs.
@@ -82,7 +85,9 @@ class Build:
     calibration_reader: str | None
     exported: ExportedOnnx
     rewritten: RewrittenOnnx
+    equalized: EqualizedOnnx | None
     table: CalibrationTable | None
+    front: Front | None
     typed: TypedOnnx
     plans: tuple[EnginePlan, ...]
     verifications: tuple[Verification, ...]

@@ -13,11 +13,10 @@ from trtbuild import onnxfile
 from trtbuild.artifacts import CalibrationTable, StoredFile
 from trtbuild.calibration.collector import BUDGET_MB, Wanted, collect
 from trtbuild.calibration.equalize import TRANSFORMS, equalize
-from trtbuild.calibration.parts import parts
 from trtbuild.calibration.statistics import ActivationStatistics, merge
 from trtbuild.calibration.table import METHODS, table_from
 from trtbuild.content import json_digest
-from trtbuild.feeds import Sample, Samples, row_digests
+from trtbuild.feeds import Sample, Samples, parts, row_digests
 from trtbuild.quantization import Fidelity, place, write_qdq
 
 PACKAGES = ("onnx", "onnxruntime", "numpy")

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile
-from trtbuild.calibration.parts import checked
 from trtbuild.calibration.pieces import Pieces
 from trtbuild.calibration.statistics import ActivationStatistics, TensorStatistics
 from trtbuild.errors import FeedError, UsageError
-from trtbuild.feeds import Sample, Samples, row_digests
+from trtbuild.feeds import Sample, Samples, checked, row_digests
 
 if TYPE_CHECKING:
     from onnx import ModelProto

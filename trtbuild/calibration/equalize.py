@@ -19,9 +19,8 @@ from trtbuild.calibration.components import Component, components
 from trtbuild.calibration.observation import Observation, observe
 from trtbuild.calibration.table import METHODS
 from trtbuild.errors import FeedError
-from trtbuild.feeds import Sample
+from trtbuild.feeds import Sample, parts
 from trtbuild.quantization import Fidelity, place, write_qdq
-from trtbuild.quantization.halves import fit_and_judge
 from trtbuild.registry import Registry
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ def equalize(
     _name_nodes(proto)
     if not loaded or not place(proto).nodes:
         return EqualizedOnnx(onnxfile.save(proto, folder / "equalized.onnx"), (), 0)
-    fit, judge = fit_and_judge(samples, onnxfile.inputs(proto))
+    fit, judge = parts(samples, onnxfile.inputs(proto))  # a reader's part is read again for each pass, not held
     trial = _Trial(proto, stored, fit, judge, folder, method)
     tried = []
     for name, module in loaded:

@@ -5,6 +5,7 @@ axis, or pairs of a feed and labels (one a row). Arrays may be anything NumPy re
 """
 
 from trtbuild.feeds.checks import batch_axis, check_feed, check_within_profiles
+from trtbuild.feeds.parts import checked, parts
 from trtbuild.feeds.readers import RANDOM, hold_reader
 from trtbuild.feeds.samples import JUDGE_EVERY, Sample, Samples, row_digests
 from trtbuild.feeds.synthetic import random_feed, random_feeds
@@ -17,7 +18,9 @@ __all__ = [
     "batch_axis",
     "check_feed",
     "check_within_profiles",
+    "checked",
     "hold_reader",
+    "parts",
     "random_feed",
     "random_feeds",
     "row_digests",

@@ -26,6 +26,8 @@ from trtbuild.artifacts import (
 )
 from trtbuild.errors import IntegrityError, PrecisionError, UsageError
 from trtbuild.matrixops import multiply_accumulates, node_precisions
+from trtbuild.precision.best import find_front
+from trtbuild.precision.floor import Floor
 from trtbuild.precision.fragile import LowPrecision
 from trtbuild.precision.half_check import lower_checked
 from trtbuild.precision.lower import Lowered, lower
@@ -34,6 +36,8 @@ from trtbuild.precision.names import name_nodes
 from trtbuild.precision.overrides import resolve_overrides
 from trtbuild.precision.quantized import quantize
 from trtbuild.precision.refinement import REFINEMENTS, Refinement, refine
+from trtbuild.precision.search import assignment_of
+from trtbuild.precision.sensitivity import measure
 from trtbuild.quantization import FORMATS, FormatName, Placement, fit, place
 
 if TYPE_CHECKING:
@@ -42,6 +46,16 @@ if TYPE_CHECKING:
     from trtbuild.feeds import Sample
 
 PACKAGES = ("onnx", "onnxruntime", "numpy", "ml-dtypes")
+
+__all__ = [
+    "PACKAGES",
+    "REFINEMENTS",
+    "Floor",
+    "assign_precision",
+    "assignment_of",
+    "find_front",
+    "measure",
+]
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 _CHECKED_ON = 2  # judging samples that a lowered graph is run on: each is read tensor by tensor

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from trtbuild.errors import PrecisionError
 from trtbuild.precision.lower import Lowered, lower
-from trtbuild.precision.mixed import Rest
 from trtbuild.precision.opset import raise_opset
 from trtbuild.quantization import DOCUMENTED_BLOCKS, FORMATS, FormatName, Placement, write_qdq
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from trtbuild.artifacts import CalibrationTable
+    from trtbuild.precision.mixed import Rest
 
 
 @dataclass(frozen=True)

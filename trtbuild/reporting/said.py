@@ -9,9 +9,13 @@ from trtbuild.artifacts import (
     Benchmark,
     CalibrationTable,
     EnginePlan,
+    EqualizedOnnx,
     ExportedOnnx,
+    Front,
+    FrontPoint,
     RewrittenOnnx,
     TensorRange,
+    TriedTransform,
     TritonModel,
     TypedOnnx,
     Verification,
@@ -49,6 +53,34 @@ def calibrate(done: CalibrationTable) -> list[str]:
     return [f"{done.method}, {samples}, {len(done.ranges)} tensors", *done.notes, *ranges]
 
 
+def equalize(done: EqualizedOnnx) -> list[str]:
+    """What was kept, and each transform with what it brought."""
+    kept = ", ".join(t.name for t in done.tried if t.kept) or "nothing kept"
+    head = f"{kept}; {len(done.tried)} tried, judged on {done.judged_on} rows"
+    return [head, *done.notes, *(transform(t) for t in done.tried)]
+
+
+def transform(tried: TriedTransform) -> str:
+    """One transform and what it brought."""
+    verdict = "kept" if tried.kept else "not kept"
+    return f"{tried.name}: {tried.before_db:.1f} -> {tried.after_db:.1f} dB, {verdict}; {tried.change}"
+
+
+def search(done: Front) -> list[str]:
+    """The chosen point, and the front."""
+    points = [_point(p, chosen=number == done.chosen) for number, p in enumerate(done.points)]
+    took = f"{done.runs} graphs run, judged on {done.judged_on} rows"
+    head = f"nothing holds {done.metric} >= {done.min}" if done.chosen is None else points[done.chosen].lstrip("* ")
+    return [f"{head}; {took}", *done.notes, *points]
+
+
+def _point(point: FrontPoint, *, chosen: bool) -> str:
+    shares = ", ".join(f"{share:.0%} {kind}" for kind, share in point.shares.items() if share)
+    measured = "not run" if point.cosine is None else f"cosine {point.cosine:.6f}, {point.sqnr_db:.1f} dB"
+    time = ", ".join(f"{t} {s * 1e6:.0f} us" for t, s in point.seconds.items())
+    return f"{'* ' if chosen else ''}{shares}: {measured}; estimated {time}"
+
+
 def _range(found: TensorRange) -> str:
     if found.seen_min is None or found.seen_max is None or found.clipped is None:
         return f"keeps {found.amax:.5g}"
@@ -60,7 +92,8 @@ def assign_precision(done: TypedOnnx) -> list[str]:
     counts = Counter(done.assignment.values())
     by = ", ".join(f"{n} {p}" for p, n in counts.most_common()) or "no matrix nodes"
     kept = [f"{node} stays in float: {reason}" for node, reason in done.kept.items()]
-    return [f"matrix nodes: {by}; {human_size(done.model.total_size)}", *done.notes, *kept]
+    tried = [transform(t) for t in done.tried]
+    return [f"matrix nodes: {by}; {human_size(done.model.total_size)}", *tried, *done.notes, *kept]
 
 
 def compile(done: EnginePlan) -> list[str]:  # noqa: A001

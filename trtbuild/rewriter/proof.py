@@ -111,6 +111,7 @@ class Proof:
                     if plain is not None
                     else _run_marked(model, [*shared, *self.outputs], feed, self.folder)
                 )
+                got = _believed(model, feed, got)
                 found = (self._apart(number, name, got[name]) for name in got if name in wanted)
                 if (first := next(filter(None, found), None)) is not None:
                     return first

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from trtbuild.artifacts import CALIBRATED, AxisRange, NodePrecision, OptimizationProfile, Precision, TensorSpec
+from trtbuild.registry import nearest_hint
 from trtbuild.spec.profiles import Profile
 from trtbuild.spec.targets import TargetSpec
 
@@ -82,6 +83,10 @@ class ModelSpec(_Strict):
     )
 
 
+TRANSFORMS = ("smoothing", "cross_layer", "branch_smoothing", "weight_clipping", "bias_correction")
+"""What calibration and precision assignment can try for better INT8."""
+
+
 class CalibrationSpec(_Strict):
     """Data and method that settle INT8 ranges."""
 
@@ -98,7 +103,20 @@ class CalibrationSpec(_Strict):
     method: str = Field(
         "auto", description="Calibration method; `trtbuild methods` lists them. auto measures on rows kept apart."
     )
+    transforms: list[str] = Field(
+        default_factory=lambda: list(TRANSFORMS),
+        description="What is tried for more faithful INT8, in this order; each is kept only where rows kept apart say "
+        "that it helps. [] for nothing.",
+    )
     budget_mb: float = Field(64, gt=0, description="What the measured tensors may take in memory at a time, MB.")
+
+    @field_validator("transforms")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in TRANSFORMS:
+                raise ValueError(f"there is no transform {name!r}; {nearest_hint(name, TRANSFORMS)}")
+        return names
 
 
 class AccuracySpec(_Strict):
@@ -188,6 +206,12 @@ class Spec(_Strict):
     precision: Annotated[Precision, BeforeValidator(_not_dynamic)] = Field(
         "fp16",
         description="What the matrix work shall run in; int8_weights and int4 store weights in it and run in FP16.",
+    )
+    rest: Literal["fp16", "bf16", "fp32"] = Field(
+        "fp16", description="What all that a quantised precision leaves in float runs in."
+    )
+    io: Literal["keep", "low"] = Field(
+        "keep", description="Whether float inputs and outputs keep their types, or take the lower one: fp16 or bf16."
     )
     precision_overrides: dict[str, NodePrecision] = Field(
         default_factory=dict,

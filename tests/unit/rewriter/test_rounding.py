@@ -148,3 +148,12 @@ def test_what_onnx_runtime_makes_of_nothing_is_not_held_against_a_rewrite():
     text = """g (float[0, 2, 3, 3] x) => (float[0, 2, 1, 1] y, float[0, 2, 3, 3] z) <int64[1] last = {-1}>
         { z = Relu (x)  m = ReduceMean (x, last)  y = AveragePool <kernel_shape = [3, 1]> (m) }"""
     assert holds(parsed(text), "global_average_pool").rules == ["global_average_pool"]
+
+
+def test_nor_is_it_where_only_the_rewritten_graph_reduces_nothing():
+    head = "g (float[0, 2, 3, 3] x) => (float[0, 2, 3, 1] y, float[0, 2, 3, 3] z)"
+    sliced = parsed(
+        head + " <int64[1] i = {0}, int64[1] j = {1}, int64[1] a = {-1}> { z = Relu (x)  y = Slice (x, i, j, a) }"
+    )
+    reduced = parsed(head + " <int64[1] a = {-1}> { z = Relu (x)  y = ReduceMax (x, a) }")
+    assert Proof(sliced, [], thorough=False).difference(reduced) is None

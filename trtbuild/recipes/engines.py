@@ -1,0 +1,208 @@
+"""The stages on engines: what each one's key is made of, and its call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from trtbuild import benchmark, engine, reporting, triton, verification
+from trtbuild.artifacts import (
+    Benchmark,
+    CalibrationTable,
+    EnginePlan,
+    ExportedOnnx,
+    OptimizationProfile,
+    RewrittenOnnx,
+    Target,
+    TritonModel,
+    TypedOnnx,
+    Verification,
+    to_json,
+)
+from trtbuild.backends import packages
+from trtbuild.content import json_digest
+from trtbuild.device import gpus
+from trtbuild.enginerun import can_run
+from trtbuild.feeds import Samples
+from trtbuild.recipes.keys import as_json
+from trtbuild.spec import Spec
+from trtbuild.steps import Steps
+from trtbuild.store import Recipe, code_digest, toolchain
+
+
+def compile(  # noqa: A001  the stage's name
+    steps: Steps, spec: Spec, typed: TypedOnnx, target: Target, profiles: tuple[OptimizationProfile, ...]
+) -> EnginePlan:
+    """Builds the plan of one target."""
+    name = f"compile {target.name}"
+    options = spec.build.model_dump()
+    same_plan = replace(target, name="", gpu="")  # two names of one capability share their plan
+
+    plan = steps.take(
+        name,
+        EnginePlan,
+        lambda: Recipe(
+            "compile",
+            code_digest(engine.__name__),
+            {"model": typed.model.digest},
+            {
+                "target": to_json(same_plan),
+                "precision": typed.precision,
+                "profiles": as_json(profiles),
+                "assignment": dict(typed.assignment),
+                **{k: v for k, v in options.items() if k != "timeout_s"},
+            },
+            toolchain(*packages(target.backend)),
+        ),
+        lambda folder: engine.compile(
+            typed,
+            folder,
+            target=target,
+            profiles=profiles,
+            on_progress=lambda phase, share: steps.observer.progress(name, share, phase),
+            **options,
+        ),
+        reporting.said.compile,
+    )
+    return replace(plan, target=target)
+
+
+def verify(
+    steps: Steps,
+    spec: Spec,
+    exported: ExportedOnnx,
+    rewritten: RewrittenOnnx,
+    typed: TypedOnnx,
+    plans: Sequence[EnginePlan],
+    table: CalibrationTable | None,
+    profiles: tuple[OptimizationProfile, ...],
+) -> tuple[Verification, ...]:
+    """One proof a plan that this machine can run; one of the typed ONNX for all the others."""
+    runnable = [plan for plan in plans if can_run(plan)]
+    subjects: list[TypedOnnx | EnginePlan] = [*runnable, *([typed] if len(runnable) < len(plans) else [])]
+    samples, rule, note = _held_out(spec, exported, profiles)
+    reference = rewritten.reference or exported.model
+    proofs = []
+    for subject in subjects:
+        is_plan = isinstance(subject, EnginePlan)
+        name = f"verify {subject.target.name}" if isinstance(subject, EnginePlan) else "verify"
+
+        def recipe(subject: Any = subject, is_plan: bool = is_plan) -> Recipe:
+            return Recipe(
+                "verify",
+                code_digest(verification.__name__),
+                {
+                    "reference": reference.digest,
+                    "subject": subject.plan.digest if is_plan else subject.model.digest,
+                    "data": samples.digest(),
+                    "metric": rule.digest(spec.folder),
+                },
+                {
+                    "rule": [rule.metric, rule.min, rule.max_drop, rule.source],
+                    "profiles": as_json(profiles),
+                    "calibrated_on": list(table.row_digests) if table else [],
+                },
+                toolchain(*verification.PACKAGES) | (_device(subject) if is_plan else {}),
+            )
+
+        def make(_folder: Path, subject: Any = subject, name: str = name) -> Verification:
+            return verification.verify(
+                reference,
+                subject,
+                samples,
+                rule=rule,
+                profiles=profiles,
+                calibrated_on=table.row_digests if table else (),
+                folder=spec.folder,
+                on_sample=steps.rows(name, samples.limit),
+            )
+
+        proofs.append(steps.take(name, Verification, recipe, make, reporting.said.verify))
+    if note:
+        steps.observer.note(note)
+    return tuple(proofs)
+
+
+def _held_out(
+    spec: Spec, exported: ExportedOnnx, profiles: tuple[OptimizationProfile, ...]
+) -> tuple[Samples, verification.Rule, str | None]:
+    """The samples to verify on and the rule; random ones, and a note, when the spec names none."""
+    asked = spec.accuracy
+    if asked is None:
+        samples = Samples("random", exported.inputs, spec.folder, 64, {}, profiles, spec.ranges(), seed=1)
+        note = "verified on random inputs: the spec has no accuracy block with held-out data"
+        return samples, verification.Rule.default(spec.precision), note
+    samples = Samples(
+        asked.data, exported.inputs, spec.folder, asked.samples, asked.args, profiles, spec.ranges(), seed=1
+    )
+    return samples, verification.Rule(asked.metric, asked.min, asked.max_drop), None
+
+
+def bench(
+    steps: Steps,
+    spec: Spec,
+    exported: ExportedOnnx,
+    plans: Sequence[EnginePlan],
+    profiles: tuple[OptimizationProfile, ...],
+) -> Benchmark | None:
+    """Times the plans this machine can run beside the FP32 ONNX; nothing where it can run none."""
+    runnable = [plan for plan in plans if can_run(plan)]
+    if not runnable:
+        return None
+    return steps.take(
+        "bench",
+        Benchmark,
+        lambda: Recipe(
+            "bench",
+            code_digest(benchmark.__name__),
+            {"reference": exported.model.digest, **{p.target.name: p.plan.digest for p in runnable}},
+            {"profiles": as_json(profiles), "ranges": spec.ranges()},
+            toolchain(*benchmark.PACKAGES, "pycuda") | {k: v for p in runnable for k, v in _device(p).items()},
+        ),
+        lambda _folder: benchmark.bench(
+            {"fp32 onnx": exported.model.path}, runnable, profiles=profiles, ranges=spec.ranges()
+        ),
+        reporting.said.bench,
+    )
+
+
+def package(
+    steps: Steps, spec: Spec, plans: Sequence[EnginePlan], proofs: Sequence[Verification]
+) -> tuple[TritonModel, ...]:
+    """One Triton folder a backend; its plans share the folder by compute capability."""
+    backends = list(dict.fromkeys(p.target.backend for p in plans))
+    made = []
+    for backend in backends:
+        fleet = [p for p in plans if p.target.backend == backend]
+        name = spec.model.name if len(backends) == 1 else f"{spec.model.name}_{backend}"
+        options = spec.triton.model_dump()
+
+        def recipe(fleet: list[EnginePlan] = fleet, name: str = name, options: dict[str, Any] = options) -> Recipe:
+            return Recipe(
+                "package",
+                code_digest(triton.__name__),
+                {p.target.compute_capability: p.plan.digest for p in fleet}
+                | {f"io {p.target.compute_capability}": _interface_digest(p) for p in fleet},
+                {"name": name, **options},
+                toolchain(*triton.PACKAGES),
+            )
+
+        def make(
+            folder: Path, fleet: list[EnginePlan] = fleet, name: str = name, options: dict[str, Any] = options
+        ) -> TritonModel:
+            return triton.package(fleet, proofs, folder, name=name, **options)
+
+        made.append(steps.take("package", TritonModel, recipe, make, reporting.said.package))
+    return tuple(made)
+
+
+def _device(plan: EnginePlan) -> dict[str, str]:
+    """What running a plan depends on beside the plan: the GPUs, their driver, and the TensorRT that loads it."""
+    found = {f"gpu {number}": f"{g.name}, driver {g.driver}" for number, g in enumerate(gpus())}
+    return found | toolchain(*packages(plan.target.backend))
+
+
+def _interface_digest(plan: EnginePlan) -> str:
+    return json_digest([as_json(plan.inputs), as_json(plan.outputs), as_json(plan.profiles)])
