@@ -28,10 +28,9 @@ from trtbuild.errors import IntegrityError, PrecisionError, UsageError
 from trtbuild.matrixops import multiply_accumulates, node_precisions
 from trtbuild.precision.best import find_front
 from trtbuild.precision.floor import Floor
-from trtbuild.precision.fragile import LowPrecision
+from trtbuild.precision.fragile import LowPrecision, Rest
 from trtbuild.precision.half_check import lower_checked
 from trtbuild.precision.lower import Lowered, lower
-from trtbuild.precision.mixed import Rest
 from trtbuild.precision.names import name_nodes
 from trtbuild.precision.overrides import resolve_overrides
 from trtbuild.precision.quantized import quantize

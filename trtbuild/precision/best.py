@@ -12,8 +12,9 @@ from trtbuild.errors import IntegrityError
 from trtbuild.feeds import Sample
 from trtbuild.precision.costs import costs_of
 from trtbuild.precision.floor import Floor
+from trtbuild.precision.fragile import Rest
 from trtbuild.precision.judging import Judge
-from trtbuild.precision.mixed import Rest, write_mixed
+from trtbuild.precision.mixed import write_mixed
 from trtbuild.precision.names import name_nodes
 from trtbuild.precision.opset import raise_opset
 from trtbuild.precision.overrides import resolve_overrides

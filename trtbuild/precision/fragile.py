@@ -20,6 +20,9 @@ from trtbuild.precision.half_ranges import HEADROOM, LARGEST, VANISHES
 if TYPE_CHECKING:
     from onnx import NodeProto
 
+Rest = Literal["fp32", "fp16", "bf16"]
+"""What is not quantised may be in."""
+
 LowPrecision = Literal["fp16", "bf16"]
 
 WHOLE = {"fp16": 2048, "bf16": 256}

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from trtbuild.artifacts import CalibrationTable
 from trtbuild.errors import PrecisionError
+from trtbuild.precision.fragile import Rest
 from trtbuild.precision.lower import Lowered, lower
 from trtbuild.precision.quantized import ranges_for
 from trtbuild.quantization import FORMATS, FormatName, Placement, write_qdq
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-Rest = Literal["fp32", "fp16", "bf16"]
-"""What is not quantised may be in."""
 
 
 def write_mixed(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trtbuild.errors import PrecisionError
+from trtbuild.precision.fragile import Rest
 from trtbuild.precision.lower import Lowered, lower
 from trtbuild.precision.opset import raise_opset
 from trtbuild.quantization import DOCUMENTED_BLOCKS, FORMATS, FormatName, Placement, write_qdq
