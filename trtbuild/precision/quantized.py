@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from trtbuild.artifacts import CalibrationTable
-    from trtbuild.precision.mixed import Rest
 
 
 @dataclass(frozen=True)
