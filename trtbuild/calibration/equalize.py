@@ -77,7 +77,7 @@ def equalize(
     name_nodes(proto)
     if not loaded or not place(proto).nodes:
         return EqualizedOnnx(onnxfile.save(proto, folder / "equalized.onnx"), (), 0)
-    fit, judge = (list(part) for part in parts(samples, onnxfile.inputs(proto)))
+    fit, judge = parts(samples, onnxfile.inputs(proto))  # a reader's part is read again for each pass, not held
     trial = _Trial(proto, stored, fit, judge, folder, method)
     tried = []
     for name, module in loaded:
