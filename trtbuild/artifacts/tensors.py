@@ -91,6 +91,7 @@ class TargetRates:
         target: The target's name.
         peak: Number format to dense matrix operations a second; a multiplication and an addition are two.
         bandwidth: Bytes a second from and to its memory; None where it is not known.
+        cache: Bytes of its last-level cache; 0 where it is not known.
         source: Where the figures come from.
     """
 
@@ -98,3 +99,4 @@ class TargetRates:
     peak: Mapping[str, float]
     bandwidth: float | None
     source: str = ""
+    cache: float = 0.0

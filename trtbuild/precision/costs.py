@@ -1,10 +1,11 @@
 """What a node costs on a target, estimated by its roofline: nobody has run it.
 
 ``seconds = max(operations / peak rate of the format, bytes / memory bandwidth)``, at one set of axis sizes. Bytes are
-the activation, the weight and the result once each, as if nothing stayed in a cache; results are written in the
-precision of what is not quantised. Where nothing but an activation function lies between two nodes, TensorRT writes the
-first one's result in the format that the second one reads: so the second one's format pays for writing and reading it.
-Launches, reformats between formats and other fusion are left out, so the times rank choices and foretell no latency.
+the weight, the activation and the result once each; an activation and a result that fit into the last-level cache
+together stay there and cost no bandwidth. Results are written in the precision of what is not quantised. Where nothing
+but an activation function lies between two nodes, TensorRT writes the first one's result in the format that the second
+one reads: so the second one's format pays for writing and reading it. Launches, reformats between formats and other
+fusion are left out, so the times rank choices and foretell no latency.
 
 A rate that the target's figures do not name is taken in ratio to one that they do. A target without figures is taken
 for one of 200 x 10^12 FP16 operations and 10^12 bytes a second; only ratios of its times mean anything.
@@ -74,6 +75,7 @@ class Roofline:
         target: The target's name.
         peak: Operations a second by format, complete.
         bandwidth: Bytes a second.
+        cache: Bytes of the last-level cache.
         assumed: What was not in the target's figures, in words.
     """
 
@@ -81,6 +83,7 @@ class Roofline:
     peak: Mapping[str, float]
     bandwidth: float
     assumed: tuple[str, ...]
+    cache: float = 0.0
 
     def seconds(self, work: NodeWork, format_name: str, rest: str) -> float:
         """Time of one node.
@@ -93,7 +96,8 @@ class Roofline:
         computed = rest if format_name in _COMPUTED_IN else format_name
         activation, weight = _BYTES[format_name]
         activation = _BYTES[rest][0] if math.isnan(activation) else activation
-        moved = work.read * activation + work.weight * weight + work.written * _BYTES[rest][0]
+        passing = work.read * activation + work.written * _BYTES[rest][0]
+        moved = work.weight * weight + (passing if passing > self.cache else 0.0)
         return max(2 * work.macs / self.peak[computed], moved / self.bandwidth)
 
 
@@ -110,7 +114,7 @@ def roofline(rates: TargetRates) -> Roofline:
     if rates.bandwidth is None:
         assumed.append("no memory bandwidth is known: 1000 GB/s are taken")
     peak = {n: rates.peak.get(n, fp16 * ratio) for n, ratio in RATIOS.items()}
-    return Roofline(rates.target, peak, rates.bandwidth or GENERIC_BANDWIDTH, tuple(assumed))
+    return Roofline(rates.target, peak, rates.bandwidth or GENERIC_BANDWIDTH, tuple(assumed), rates.cache)
 
 
 def matrix_work(model: ModelProto, sizes: Mapping[str, int]) -> dict[str, NodeWork]:

@@ -60,6 +60,7 @@ def search(
     best = last if walk.try_step(last, "the most accurate") else None
     if best is not None:
         best = walk.bisect(last)
+        walk.fill_up(best)
         walk.go_back(best)
         for number in range(shown + 1):
             walk.try_step(round(number * last / (shown + 1)), "a point of the front")
@@ -125,6 +126,22 @@ class _Walk:
                 low = pivot
             pivot = (low + high) // 2
         return high
+
+    def fill_up(self, number: int) -> None:
+        """Tries smaller steps in the place of the last one taken: a large one may cost more than the floor asks for."""
+        if number == 0 or self.picked is None:
+            return
+        now, limit, failed = self.at(number - 1), _cost(self.picked), 0
+        for step in self.steps[number:]:
+            raised = {**now, step.node: step.after}
+            if failed == 2 * _GIVE_UP or not self.complete:
+                return
+            if now[step.node] != step.before or _cost(raised) >= limit:
+                continue
+            now = raised
+            if self.try_out(now, f"{step.node} in {step.after.format} instead"):
+                return
+            failed += 1
 
     def go_back(self, number: int) -> None:
         """Tries the steps that were taken undone, the one that saves most time for the noise it adds first."""

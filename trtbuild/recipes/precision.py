@@ -139,7 +139,11 @@ def search(
         },
         toolchain(*precision.PACKAGES),
     )
-    journal = steps.store.journal(known)
+    unlimited = {name: value for name, value in known.parameters.items() if name != "time_budget_s"}
+    journal = steps.store.journal(replace(known, parameters=unlimited))  # a larger budget goes on from a smaller one
+
+    whole_budget = spec.search.time_budget_s
+    budget = whole_budget / 2 if whole_budget and spec.search.exact else whole_budget  # half to measure, half to judge
 
     def make(_folder: object) -> Front:
         fit = replace(samples.part("fit"), limit=min(samples.limit, SENSITIVITY_ROWS))
@@ -150,7 +154,7 @@ def search(
             how="exact" if spec.search.exact else "fast",
             sizes=sizes,
             journal=journal,
-            time_budget_s=spec.search.time_budget_s if spec.search.exact else None,
+            time_budget_s=budget if spec.search.exact else None,
             on_progress=lambda done, whole, node: steps.observer.progress("search", 0.5 * done / whole, node),
         )
         return precision.find_front(
@@ -164,7 +168,7 @@ def search(
             rest=spec.rest,
             overrides=spec.precision_overrides,
             journal=journal,
-            time_budget_s=spec.search.time_budget_s,
+            time_budget_s=budget,
             on_progress=lambda runs, what: steps.observer.progress("search", None, f"run {runs}: {what}"),
         )
 

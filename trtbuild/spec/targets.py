@@ -39,6 +39,7 @@ class TargetFields(BaseModel):
     )
     memory_gb: float | None = Field(None, gt=0, description="Memory, in 10^9 bytes.")
     bandwidth_gb_s: float | None = Field(None, gt=0, description="Memory bandwidth, in 10^9 bytes a second.")
+    l2_mb: float | None = Field(None, gt=0, description="Last-level cache, in 2^20 bytes.")
     source: str = Field("", description="Where the figures come from.")
 
     @field_validator("compute_capability", mode="before")
@@ -57,7 +58,7 @@ class TargetFields(BaseModel):
         """How fast the device is, as far as the figures go."""
         peak: dict[str, float] = {number: rate * 1e12 for number, rate in self.peak.items()}
         bandwidth = None if self.bandwidth_gb_s is None else self.bandwidth_gb_s * 1e9
-        return TargetRates(self.target().name, peak, bandwidth, self.source)
+        return TargetRates(self.target().name, peak, bandwidth, self.source, (self.l2_mb or 0) * 2.0**20)
 
 
 def _look_up(value: Any) -> Any:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from onnx_models import cnn, mlp, tensor
@@ -88,3 +89,11 @@ def test_the_shipped_figures_are_plausible():
     assert rates["t4"].peak["int8"] == 130e12
     memory = {name: t.memory_gb for name, t in shipped_targets().items()}
     assert memory["h200"] > memory["h100"] == memory["a100"]
+
+
+def test_an_activation_that_fits_into_the_cache_costs_no_bandwidth():
+    work = NodeWork(macs=1_000_000, read=4_000_000, weight=1_000_000, written=2_000_000)
+    rates = TargetRates("t", {"fp16": 1e15, "int8": 2e15}, 1e12)
+    small, large = (roofline(replace(rates, cache=c)).seconds(work, "int8", "fp16") for c in (7e6, 8e6))
+    assert small == (4_000_000 + 1_000_000 + 2 * 2_000_000) / 1e12
+    assert large == 1_000_000 / 1e12
