@@ -33,19 +33,20 @@ def feeds(file: Path) -> list[dict[str, Any]]:
 
 def trtbuild(method: str, model: Path, given: list[dict[str, Any]]) -> Callable[[Path], None]:
     """Calibration and Q/DQ; ``best`` with everything that is tried for better INT8."""
-    from trtbuild.calibration import calibrate
+    from trtbuild import onnxfile
+    from trtbuild.calibration import calibrate, equalize
+    from trtbuild.feeds import parts
     from trtbuild.precision import assign_precision
 
     def once(out: Path) -> None:
-        if method == "best":
-            from trtbuild.calibration import equalize
-
+        source, judge = model, []
+        best = method == "best"
+        if best:
             source = equalize(model, given, out.parent).model.path
-            table = calibrate(source, given, method="mse")
-            assign_precision(source, out.parent, precision="int8", table=table, samples=given).model.path.replace(out)
-            return
-        table = calibrate(model, given, method=method)
-        assign_precision(model, out.parent, precision="int8", table=table).model.path.replace(out)
+            judge = list(parts(given, onnxfile.inputs(onnxfile.load(model)))[1])
+        table = calibrate(source, given, method="mse" if best else method, keep_apart=best)
+        typed = assign_precision(source, out.parent, precision="int8", table=table, rest="fp32", judge=judge)
+        typed.model.path.replace(out)
 
     return once
 

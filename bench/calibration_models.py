@@ -198,7 +198,7 @@ def _ocr(name: str) -> Callable[[Path], tuple[Path, dict[str, tuple[int, int, in
             output.type.tensor_type.ClearField("shape")
         del proto.graph.value_info[:]
         onnx.save(onnx.shape_inference.infer_shapes(proto), place / "source.onnx")
-        return place / "source.onnx", {"batch": (1, BATCH, 64)}, lambda part: _batches(_lines(name, part), "x")
+        return place / "source.onnx", {"batch": (1, 2, 16)}, lambda part: _batches(_lines(name, part), "x")
 
     return make
 

@@ -13,7 +13,7 @@ from harness import Built, Tool, assert_manifest_fits, assert_store_sound, one_j
 
 PLANS = ("model.sm89.plan", "model.sm120.plan")
 STAGES = [
-    "export", "rewrite", "calibrate", "assign precision", "compile rtx4090", "compile rtx5090", "verify", "package"
+    "export", "rewrite", "equalize", "calibrate", "assign precision", "compile rtx4090", "compile rtx5090", "verify", "package"
 ]  # fmt: skip
 
 pytestmark = [pytest.mark.slow]
@@ -119,8 +119,8 @@ def test_second_run_does_nothing_again(copied: Tool) -> None:
 def test_another_calibration_method_redoes_calibrate_and_what_follows(copied: Tool) -> None:
     copied.succeeds("build", "X/trtbuild.yaml", "--set", "calibration.method=minmax", "-o", "X")
     found = hits(copied.folder / "X")
-    assert {s for s, hit in found.items() if hit} == {"export", "rewrite"}
-    assert {s for s, hit in found.items() if not hit} == set(STAGES) - {"export", "rewrite"}
+    assert {s for s, hit in found.items() if hit} == {"export", "rewrite", "equalize"}
+    assert {s for s, hit in found.items() if not hit} == set(STAGES) - {"export", "rewrite", "equalize"}
     assert_manifest_fits(copied.folder / "X")
 
 

@@ -107,4 +107,4 @@ def test_a_build_interrupted_while_compiling_goes_on_from_there(tool: Tool) -> N
     interrupted(tool, process)
     assert_store_sound(tool.cache)
     stages = tool.json("build", "--precision", "fp16")["stages"]
-    assert {s["stage"] for s in stages if s["hit"]} == {"export", "rewrite", "assign precision"}
+    assert {s["stage"] for s in stages if s["hit"]} == {"export", "rewrite", "calibrate", "assign precision"}

@@ -41,6 +41,7 @@ def test_minilm_becomes_int8_plans_that_keep_its_embeddings(exporter, tmp_path):
     for stage in (
         "export",
         "rewrite",
+        "equalize",
         "calibrate",
         "assign precision",
         "compile sm89",
