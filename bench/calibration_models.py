@@ -120,22 +120,20 @@ def minilm(place: Path) -> tuple[Path, dict[str, tuple[int, int, int]], Callable
 
 
 def _tokens(part: str) -> Iterator[dict[str, Any]]:
-    from tokenizers import Tokenizer
-
     from trtbuild.shipped import shipped_folder
     from trtbuild.sources import load_callable
 
-    where = load_callable("calibration/sentences.py:_tokenizer_file", shipped_folder("calibration").parent)
-    encoder = Tokenizer.from_file(str(where(TOKENIZER)))
-    encoder.enable_padding(length=64)
-    encoder.enable_truncation(64)
-    lines = _sentences(part)[: ROWS["minilm"]]
-    for start in range(0, len(lines), BATCH):
-        encoded = encoder.encode_batch(lines[start : start + BATCH])
-        yield {
-            "ids": np.array([e.ids for e in encoded], np.int64),
-            "mask": np.array([e.attention_mask for e in encoded], np.int64),
-        }
+    shipped = shipped_folder("calibration")
+    file = {"fit": "sentences.txt", "check": "sentences_check.txt"}[part]
+    reader = load_callable("calibration/text.py:batches", shipped.parent)
+    rows = 0
+    for feed in reader(
+        str(shipped / file), TOKENIZER, ids="ids", mask="mask", batch=BATCH, length=64, padding="fixed", seed=None
+    ):
+        yield feed
+        rows += len(feed["ids"])
+        if rows >= ROWS["minilm"]:
+            return
 
 
 def token_windows(count: int) -> list[dict[str, Any]]:

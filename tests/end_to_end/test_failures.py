@@ -395,7 +395,13 @@ def test_a_build_whose_tensorrt_dies_goes_on_from_there(tool: Tool) -> None:
     assert_store_sound(tool.cache)
     assert (tool.folder / "out" / "manifest.json").read_text() == '{"of": "an earlier build"}\n'
     stages = tool.json("build")["stages"]
-    assert {s["stage"] for s in stages if s["hit"]} == {"export", "rewrite", "calibrate", "assign precision"}
+    assert {s["stage"] for s in stages if s["hit"]} == {
+        "export",
+        "rewrite",
+        "equalize",
+        "calibrate",
+        "assign precision",
+    }
 
 
 def test_a_time_out_stops_the_build(tool: Tool) -> None:
@@ -428,7 +434,13 @@ def mounted(folder: Path, *options: str) -> Iterator[Path]:
 def test_a_file_size_limit_ends_the_build_and_what_was_done_is_kept(tool: Tool) -> None:
     tool.fails(2, "build", preexec_fn=limited(100_000), says=["cannot write"])  # the plan is larger, the rest is not
     stages = tool.json("build")["stages"]
-    assert {s["stage"] for s in stages if s["hit"]} == {"export", "rewrite", "calibrate", "assign precision"}
+    assert {s["stage"] for s in stages if s["hit"]} == {
+        "export",
+        "rewrite",
+        "equalize",
+        "calibrate",
+        "assign precision",
+    }
 
 
 def test_a_file_size_limit_on_the_output_leaves_the_folder_as_it_was(built: Built, tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_a_worker_does_not_outlive_its_killed_parent(tool: Tool) -> None:
 def test_a_folder_with_an_old_build_stays_whole_when_the_next_is_killed(built: Built, tmp_path: Path) -> None:
     tool = built.copy(tmp_path)
     before = results(tool.folder / "out")
-    write_spec(tool.folder, calibration={"method": "entropy"})
+    write_spec(tool.folder, calibration={"method": "mse"})
     process = tool.start("build")
     worker_of(process)  # export to assign precision are done, the compile is under way
     process.kill()
