@@ -35,6 +35,7 @@ PINS = {
     "nncf": ("nncf==3.4.0", "onnx", "onnxruntime==1.31.1"),
 }
 SUBJECTS = (
+    ("trtbuild", "table"),
     ("trtbuild", "minmax"), ("trtbuild", "mse"), ("trtbuild", "entropy"), ("trtbuild", "auto"), ("trtbuild", "best"),
     ("onnxruntime", "minmax"), ("onnxruntime", "entropy"), ("onnxruntime", "percentile"),
     ("modelopt", "max"), ("modelopt", "entropy"), ("nncf", "default"),
@@ -43,7 +44,7 @@ TIMEOUT_S = 1800
 ABOUT = """\
 Made by `make bench-calibration`: {rounds} round(s), the tools in turn on one model after the other, in processes of
 their own. Seconds go from the call to the quantised file; the ratio is to `trtbuild entropy`, which searches 2,048 bins
-and more. Memory is the peak of the process. SQNR and the rest are measured on other data than was calibrated on, in
+and more; `trtbuild table` is its calibration alone, without writing Q/DQ. Memory is the peak of the process. SQNR and the rest are measured on other data than was calibrated on, in
 ONNX Runtime on a CPU, its optimisation off: nothing was run on a GPU. `best` is mse with every transform that helps on
 calibration rows kept apart; it has not seen the data it is measured on."""
 
@@ -180,7 +181,7 @@ def take(models: Sequence[Prepared], pythons: dict[str, str], rounds: int) -> di
                     if not row.failed:
                         row.seconds.append(figures["seconds"])
                         row.mib.append(figures["mib"])
-                        if number == 0:
+                        if number == 0 and out.is_file():
                             row.quality = quality(prepared, out)
                 print(prepared.name, tool, method, figures, row.quality, file=sys.stderr)
         table[prepared.name] = rows
@@ -211,6 +212,11 @@ def report(table: dict[str, dict[tuple[str, str], Row]], memory: dict[int, float
                 continue
             seconds, mib = statistics.median(row.seconds), statistics.median(row.mib)
             q = row.quality
+            if not q:
+                cells = [f"{seconds:.2f}", f"{seconds / statistics.median(base.seconds):.2f}", f"{mib:.0f}"]
+                cells.append(f"{mib / statistics.median(base.mib):.2f}")
+                lines.append(f"| {tool} {method} | " + " | ".join(cells) + " |" + " |" * (3 + len(extra)))
+                continue
             cells = [f"{tool} {method}", f"{seconds:.2f}", f"{seconds / statistics.median(base.seconds):.2f}",
                      f"{mib:.0f}", f"{mib / statistics.median(base.mib):.2f}", f"{q['db']:.1f}",
                      f"{q['cosine']:.4f}", *(f"{q[k]:.4f}" if k == "spearman" else f"{q[k]:+.2f}" for k in extra),

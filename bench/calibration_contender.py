@@ -32,7 +32,7 @@ def feeds(file: Path) -> list[dict[str, Any]]:
 
 
 def trtbuild(method: str, model: Path, given: list[dict[str, Any]]) -> Callable[[Path], None]:
-    """Calibration and Q/DQ; ``best`` with everything that is tried for better INT8."""
+    """Calibration and Q/DQ; ``best`` with everything that is tried for better INT8, ``table`` without the Q/DQ."""
     from trtbuild import onnxfile
     from trtbuild.calibration import calibrate, equalize
     from trtbuild.feeds import parts
@@ -40,6 +40,9 @@ def trtbuild(method: str, model: Path, given: list[dict[str, Any]]) -> Callable[
 
     def once(out: Path) -> None:
         source, judge = model, []
+        if method == "table":
+            calibrate(model, given, method="entropy")
+            return
         best = method == "best"
         if best:
             source = equalize(model, given, out.parent).model.path

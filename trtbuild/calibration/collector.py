@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from trtbuild.artifacts import StoredFile
 
-BUDGET_MB = 64
+BUDGET_MB = 24
 """Default for the tensors that a run may hold for counting, in MB (10^6 bytes)."""
 
 
