@@ -44,9 +44,10 @@ TIMEOUT_S = 1800
 ABOUT = """\
 Made by `make bench-calibration`: {rounds} round(s), the tools in turn on one model after the other, in processes of
 their own. Seconds go from the call to the quantised file; the ratio is to `trtbuild entropy`, which searches 2,048 bins
-and more; `trtbuild table` is its calibration alone, without writing Q/DQ. Memory is the peak of the process. SQNR and the rest are measured on other data than was calibrated on, in
-ONNX Runtime on a CPU, its optimisation off: nothing was run on a GPU. `best` is mse with every transform that helps on
-calibration rows kept apart; it has not seen the data it is measured on."""
+and more; `trtbuild table` is its calibration alone, without writing Q/DQ. Memory is the peak of the process. SQNR and
+the rest are measured on other data than was calibrated on, in ONNX Runtime on a CPU, its optimisation off: nothing was
+run on a GPU. `best` is mse with every transform that helps on calibration rows kept apart; it has not seen the data it
+is measured on. What is not quantised is FP32 with every tool."""
 
 
 @dataclass

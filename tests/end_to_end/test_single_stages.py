@@ -13,7 +13,7 @@ import pytest
 from harness import Tool, cnn, one_json, populate, sha256, tree, write
 
 COMMANDS = {
-    "init", "build", "export", "rewrite", "calibrate", "quantize", "compile", "verify", "bench", "package", "report",
+    "init", "build", "export", "rewrite", "equalize", "calibrate", "quantize", "compile", "verify", "bench", "package", "report",
     "inspect", "rules", "methods", "backends", "targets", "doctor", "schema", "demo", "completion",
 }  # fmt: skip
 AXIS = ("--axis", "batch=1:4:8")

@@ -19,6 +19,7 @@ COMMANDS = {
     "build": "Take a spec the whole way: proved plans in a Triton folder.",
     "export": "Export a PyTorch model to ONNX and compare the two.",
     "rewrite": "Apply the rewrite rules to an ONNX file.",
+    "equalize": "Balance channels for INT8 where rows kept apart say that it helps.",
     "calibrate": "Measure activation ranges and write a calibration table.",
     "sensitivity": "Say what quantising each node does to the outputs.",
     "quantize": "Write precision into an ONNX file: Q/DQ and Cast nodes.",

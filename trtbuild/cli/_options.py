@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from trtbuild.artifacts import ExportedOnnx, OptimizationProfile, RewrittenOnnx, TypedOnnx
+    from trtbuild.artifacts import EqualizedOnnx, ExportedOnnx, OptimizationProfile, RewrittenOnnx, TypedOnnx
     from trtbuild.console import Console
 
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T", bound="ExportedOnnx | RewrittenOnnx | TypedOnnx")
+T = TypeVar("T", bound="ExportedOnnx | RewrittenOnnx | EqualizedOnnx | TypedOnnx")
 
 
 def common(function: F) -> F:
@@ -58,8 +58,8 @@ def profiles_from(axes: tuple[str, ...]) -> tuple[OptimizationProfile, ...]:
     return (OptimizationProfile({k: AxisRange(*v) for k, v in found.items()}),) if found else ()
 
 
-def keyword_arguments(words: tuple[str, ...]) -> dict[str, Any]:
-    """``key=value`` words as keyword arguments; values are YAML."""
+def keyword_arguments(words: tuple[str, ...], option: str = "--arg") -> dict[str, Any]:
+    """``key=value`` words as a mapping; values are YAML."""
     from trtbuild.errors import UsageError
     from trtbuild.spec.yamlfile import parse_yaml, plain
 
@@ -67,8 +67,8 @@ def keyword_arguments(words: tuple[str, ...]) -> dict[str, Any]:
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
-            raise UsageError(f"{word!r} sets nothing", place="--arg", hint="write key=value")
-        found[key] = plain(parse_yaml(value, f"--arg {word}"))
+            raise UsageError(f"{word!r} sets nothing", place=option, hint="write key=value")
+        found[key] = plain(parse_yaml(value, f"{option} {word}"))
     return found
 
 
