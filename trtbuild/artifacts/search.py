@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from trtbuild.artifacts.graphs import TriedTransform
+
 
 @dataclass(frozen=True)
 class NodeSensitivity:
@@ -96,6 +98,7 @@ class Front:
         judged_on: Rows that decided.
         runs: Graphs that were run.
         complete: False where the time budget ended the search.
+        tried: What was tried for better numbers before the search; what was kept is in every graph of the front.
         notes: What a reader should know.
     """
 
@@ -107,4 +110,10 @@ class Front:
     judged_on: int
     runs: int
     complete: bool
+    tried: tuple[TriedTransform, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def clips_weights(self) -> bool:
+        """Whether the graphs of the front have their largest weights clipped."""
+        return any(t.kept and t.name == "weight_clipping" for t in self.tried)

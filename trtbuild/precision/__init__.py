@@ -26,7 +26,7 @@ from trtbuild.artifacts import (
 )
 from trtbuild.errors import IntegrityError, PrecisionError, UsageError
 from trtbuild.matrixops import multiply_accumulates, node_precisions
-from trtbuild.precision.best import find_front
+from trtbuild.precision.best import find_front, try_clipping
 from trtbuild.precision.floor import Floor
 from trtbuild.precision.fragile import LowPrecision, Rest
 from trtbuild.precision.half_check import lower_checked
@@ -54,6 +54,7 @@ __all__ = [
     "assignment_of",
     "find_front",
     "measure",
+    "try_clipping",
 ]
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -73,6 +74,7 @@ def assign_precision(
     assignment: Mapping[str, str] = _NONE,
     judge: Iterable[Sample] = (),
     refinements: Sequence[str] = REFINEMENTS,
+    clip_weights: bool = False,
     allow_fallback: bool = False,
 ) -> TypedOnnx:
     """Turns an FP32 model into a strongly typed one.
@@ -91,6 +93,7 @@ def assign_precision(
         judge: Calibration samples that the table was not made from: refinements are tried, and FP16 and BF16 checked,
             on them; without them neither happens.
         refinements: What to try where ``judge`` is given; () for nothing.
+        clip_weights: Whether the largest weights are clipped without trying it here: a search has tried it.
         allow_fallback: Accept matrix work that cannot be written into the graph in the precision asked for.
 
     Returns:
@@ -143,7 +146,7 @@ def assign_precision(
             table,
             rest="fp32" if base == "tf32" else base,
             lowering=lowering,
-            clip_weights=refined.clip_weights,
+            clip_weights=refined.clip_weights or clip_weights,
             allow_none=not weights_only,
         )
         typed = _Typed(

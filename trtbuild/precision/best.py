@@ -6,7 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from trtbuild import onnxfile
-from trtbuild.artifacts import CalibrationTable, Front, SensitivityTable, StoredFile, TargetRates, to_json
+from trtbuild.artifacts import (
+    CalibrationTable,
+    Front,
+    SensitivityTable,
+    StoredFile,
+    TargetRates,
+    TriedTransform,
+    to_json,
+)
 from trtbuild.content import json_digest
 from trtbuild.errors import IntegrityError
 from trtbuild.feeds import Sample
@@ -17,9 +25,26 @@ from trtbuild.precision.judging import Judge
 from trtbuild.precision.mixed import write_mixed
 from trtbuild.precision.opset import raise_opset
 from trtbuild.precision.overrides import resolve_overrides
+from trtbuild.precision.refinement import refine
 from trtbuild.precision.search import Progress, search
 from trtbuild.quantization import FORMATS, Fidelity, place
 from trtbuild.quantization.names import name_nodes
+
+
+def try_clipping(
+    model: StoredFile | Path | str, table: CalibrationTable, samples: Iterable[Sample]
+) -> tuple[TriedTransform, ...]:
+    """Tries weight clipping with every node in INT8: what a search then begins from.
+
+    Args:
+        model: The rewritten FP32 ONNX.
+        table: Its calibration table.
+        samples: Feeds that judge.
+    """
+    stored = model if isinstance(model, StoredFile) else onnxfile.stored(Path(model))
+    proto = onnxfile.load(stored.path)
+    name_nodes(proto)
+    return refine(proto, place(proto), table, samples, refinements=("weight_clipping",)).tried
 
 
 def find_front(

@@ -121,6 +121,7 @@ def search(
     floor = spec.accuracy
     if spec.precision != "best" or table is None or samples is None or floor is None or floor.min is None:
         return None
+    clips = spec.calibration is not None and "weight_clipping" in spec.calibration.transforms
     held = precision.Floor("cosine" if floor.metric == "cosine" else "sqnr", floor.min)
     rates = [fields.rates() for fields in spec.targets]
     sizes = {axis: r.opt for axis, r in profiles[0].axes.items()} if profiles else {}
@@ -135,6 +136,7 @@ def search(
             "rest": spec.rest,
             "overrides": dict(spec.precision_overrides),
             "exact": spec.search.exact,
+            "clips": clips,
             "time_budget_s": spec.search.time_budget_s,
         },
         toolchain(*precision.PACKAGES),
@@ -146,6 +148,8 @@ def search(
     budget = whole_budget / 2 if whole_budget and spec.search.exact else whole_budget  # half to measure, half to judge
 
     def make(_folder: object) -> Front:
+        tried = precision.try_clipping(model, table, samples.part("judge")) if clips else ()
+        clipped = any(t.kept for t in tried)
         fit = replace(samples.part("fit"), limit=min(samples.limit, SENSITIVITY_ROWS))
         found = precision.measure(
             model,
@@ -153,11 +157,12 @@ def search(
             fit,
             how="exact" if spec.search.exact else "fast",
             sizes=sizes,
+            clip_weights=clipped,
             journal=journal,
             time_budget_s=budget if spec.search.exact else None,
             on_progress=lambda done, whole, node: steps.observer.progress("search", 0.5 * done / whole, node),
         )
-        return precision.find_front(
+        front = precision.find_front(
             model,
             found,
             table,
@@ -167,10 +172,12 @@ def search(
             sizes=sizes,
             rest=spec.rest,
             overrides=spec.precision_overrides,
+            clip_weights=clipped,
             journal=journal,
             time_budget_s=budget,
             on_progress=lambda runs, what: steps.observer.progress("search", None, f"run {runs}: {what}"),
         )
+        return replace(front, tried=tried)
 
     front = steps.take("search", Front, lambda: known, make, reporting.said.search)
     if front.chosen is None:
@@ -214,6 +221,7 @@ def assign_precision(
                 "overrides": dict(spec.precision_overrides),
                 "assignment": dict(chosen),
                 "refinements": wanted,
+                "clips": front is not None and front.clips_weights,
                 "profiles": as_json(profiles),
                 "fallback": fallback,
             },
@@ -235,7 +243,8 @@ def assign_precision(
             overrides=spec.precision_overrides,
             assignment=chosen,
             judge=judge.part("judge") if judge is not None else (),
-            refinements=wanted if spec.precision != "best" else (),
+            refinements=wanted if front is None else (),
+            clip_weights=front is not None and front.clips_weights,
             allow_fallback=fallback,
         ),
         reporting.said.assign_precision,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild import __version__
-from trtbuild.artifacts import Build, EnginePlan, Front, StoredFile, Verification, to_json
+from trtbuild.artifacts import Build, EnginePlan, Front, StoredFile, TriedTransform, Verification, to_json
 
 SCHEMA = 1
 
@@ -57,7 +57,7 @@ def report_document(done: Build) -> dict[str, Any]:
             "kept": dict(Counter(done.typed.kept.values())),
             "notes": list(done.typed.notes),
             "calibration": list(done.table.notes) if done.table else [],
-            "tried": [to_json(t) for t in (*(done.equalized.tried if done.equalized else ()), *done.typed.tried)],
+            "tried": [to_json(t) for t in _tried(done)],
             "judged_on": done.equalized.judged_on if done.equalized else None,
             "search": _search(done.front) if done.front else None,
         },
@@ -75,6 +75,12 @@ def report_document(done: Build) -> dict[str, Any]:
         "stages": [{"stage": r.stage, "hit": r.hit, "seconds": round(r.seconds, 3), "key": r.key} for r in done.stages],
         "versions": dict(done.versions),
     }  # fmt: skip
+
+
+def _tried(done: Build) -> tuple[TriedTransform, ...]:
+    """Everything that was tried for better numbers, in order."""
+    before = done.equalized.tried if done.equalized else ()
+    return (*before, *(done.front.tried if done.front else ()), *done.typed.tried)
 
 
 def _search(front: Front) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def search(done: Front) -> list[str]:
     points = [_point(p, chosen=number == done.chosen) for number, p in enumerate(done.points)]
     took = f"{done.runs} graphs run, judged on {done.judged_on} rows"
     head = f"nothing holds {done.metric} >= {done.min}" if done.chosen is None else points[done.chosen].lstrip("* ")
-    return [f"{head}; {took}", *done.notes, *points]
+    return [f"{head}; {took}", *(transform(t) for t in done.tried), *done.notes, *points]
 
 
 def _point(point: FrontPoint, *, chosen: bool) -> str:
