@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, assume, given, note, settings
 from hypothesis import strategies as st
 from onnx_models import random_feed
 
-from trtbuild.calibration.channels import ChannelMap, shapes_on
+from trtbuild.calibration.equalization.channels import ChannelMap, shapes_on
 from trtbuild.errors import InvalidOnnxError
 from trtbuild.onnxrun import run, session
 

@@ -12,7 +12,7 @@ from typing import Any
 from trtbuild import onnxfile
 from trtbuild.artifacts import CalibrationTable, StoredFile
 from trtbuild.calibration.collector import BUDGET_MB, Wanted, collect
-from trtbuild.calibration.equalize import TRANSFORMS, equalize
+from trtbuild.calibration.equalization import TRANSFORMS, equalize
 from trtbuild.calibration.statistics import ActivationStatistics, merge
 from trtbuild.calibration.table import METHODS, table_from
 from trtbuild.content import json_digest

@@ -39,7 +39,7 @@ def command(
     from trtbuild import onnxfile
     from trtbuild.artifacts import to_json
     from trtbuild.calibration import equalize
-    from trtbuild.calibration.equalize import DEFAULT
+    from trtbuild.calibration.equalization import DEFAULT
     from trtbuild.console import Stopwatch
     from trtbuild.feeds import Samples
     from trtbuild.reporting import said

@@ -5,8 +5,8 @@ import pytest
 from onnx import numpy_helper
 from onnx_models import model, node, random_feed, run, weights
 
-from trtbuild.calibration.channels import ChannelMap, shapes_on
-from trtbuild.calibration.layouts import axes_after
+from trtbuild.calibration.equalization.channels import ChannelMap, shapes_on
+from trtbuild.calibration.equalization.layouts import axes_after
 
 
 def mapped(proto):

@@ -3,7 +3,7 @@ import pytest
 from onnx_models import cnn, matmul, mlp, model, node, random_feed, run, save, weights
 
 from trtbuild import onnxfile
-from trtbuild.calibration.equalize import DEFAULT, TRANSFORMS, equalize
+from trtbuild.calibration.equalization import DEFAULT, TRANSFORMS, equalize
 from trtbuild.errors import FeedError, UsageError
 from trtbuild.feeds import Samples
 from trtbuild.quantization import place

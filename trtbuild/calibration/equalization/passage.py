@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trtbuild.calibration import folding
-from trtbuild.calibration.folding import Said, attribute
-from trtbuild.calibration.layouts import Layout, axes_after
+from trtbuild.calibration.equalization import folding
+from trtbuild.calibration.equalization.folding import Said, attribute
+from trtbuild.calibration.equalization.layouts import Layout, axes_after
 from trtbuild.onnxfile import reads
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-    from trtbuild.calibration.channels import ChannelMap
+    from trtbuild.calibration.equalization.channels import ChannelMap
 
 _ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Relu", "LeakyRelu", "Identity", "HardSwish", "Gelu", "Sigmoid", "Clip")
 _ALONG_ONE = ("Conv", "ConvTranspose", "BatchNormalization", "GlobalAveragePool", "AveragePool", "MaxPool")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from trtbuild.calibration.channels import ChannelMap
+from trtbuild.calibration.equalization.channels import ChannelMap
 
 if TYPE_CHECKING:
     from onnx import ModelProto

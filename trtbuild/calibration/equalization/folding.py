@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trtbuild.calibration.layouts import Layout
+from trtbuild.calibration.equalization.layouts import Layout
 
 if TYPE_CHECKING:
     from onnx import NodeProto
 
-    from trtbuild.calibration.channels import ChannelMap
+    from trtbuild.calibration.equalization.channels import ChannelMap
 
 Said = Layout | str | None
 

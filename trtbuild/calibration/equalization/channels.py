@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trtbuild.calibration import passage
+from trtbuild.calibration.equalization import passage
 from trtbuild.onnxfile import reads
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto
 
-    from trtbuild.calibration.layouts import Layout, Numbers
+    from trtbuild.calibration.equalization.layouts import Layout, Numbers
 
 
 @dataclass(frozen=True)

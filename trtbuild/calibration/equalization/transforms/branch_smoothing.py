@@ -7,7 +7,7 @@ kernel. Factors and source: as ``smoothing``.
 
 from __future__ import annotations
 
-from trtbuild.calibration.transforms.smoothing import candidates
+from trtbuild.calibration.equalization.transforms.smoothing import candidates
 
 OPENS = ("LayerNormalization", "RMSNormalization", "Gelu", "HardSwish", "Mul")
 """Operators behind whose result a Mul may be put."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from trtbuild.calibration.channels import ChannelMap
-    from trtbuild.calibration.observation import Observation
+    from trtbuild.calibration.equalization.channels import ChannelMap
+    from trtbuild.calibration.equalization.observation import Observation
     from trtbuild.quantization import Placement, QuantizedNode
 
     Floats = NDArray[np.float64]

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile
 from trtbuild.artifacts import EqualizedOnnx, StoredFile, TriedTransform
-from trtbuild.calibration.branches import close_unused, open_branches
-from trtbuild.calibration.channels import ChannelMap, shapes_on
-from trtbuild.calibration.components import Component, components
-from trtbuild.calibration.observation import Observation, observe
+from trtbuild.calibration.equalization.branches import close_unused, open_branches
+from trtbuild.calibration.equalization.channels import ChannelMap, shapes_on
+from trtbuild.calibration.equalization.components import Component, components
+from trtbuild.calibration.equalization.observation import Observation, observe
 from trtbuild.calibration.table import METHODS
 from trtbuild.errors import FeedError
 from trtbuild.feeds import Sample, parts
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from trtbuild.quantization import Placement
 
-TRANSFORMS = Registry("trtbuild.calibration.transforms", "transform")
+TRANSFORMS = Registry("trtbuild.calibration.equalization.transforms", "transform")
 DEFAULT = ("smoothing", "cross_layer", "branch_smoothing")
 """Tried in this order."""
 WORTH_DB = 0.1

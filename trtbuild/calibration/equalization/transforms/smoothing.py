@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from trtbuild.calibration.components import Component
+    from trtbuild.calibration.equalization.components import Component
 
 FLOORS = (0.05, 0.1, 0.25)
 """Smallest share of a tensor's largest |x| that a channel counts with."""

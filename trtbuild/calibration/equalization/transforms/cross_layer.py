@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from trtbuild.calibration.components import Component
+    from trtbuild.calibration.equalization.components import Component
 
 SMALLEST = 0.01
 """Share of the layer's largest weight that a channel counts with at least."""
