@@ -69,13 +69,23 @@ class StreamingHistogram:
 
         if not values.size:
             return
-        magnitudes = np.abs(values, dtype=np.float32).ravel()
-        largest = float(magnitudes.max())
+        flat = np.asarray(values, np.float32).ravel()
+        self.reach(float(np.abs(flat).max()))
+        self.count(flat)
+
+    def reach(self, largest: float) -> None:
+        """Makes the range hold a magnitude, and takes it for the largest seen if it is."""
         self.amax = max(self.amax, largest)
         if largest > 0:
             self._grow(max(math.frexp(largest)[1], _SMALLEST))
-        magnitudes *= np.float32(BINS / 2.0 ** (self.exponent or 0))  # a power of two: exact
-        self.counts += np.bincount(magnitudes.astype(np.intp), minlength=BINS)
+
+    def count(self, values: NDArray[np.float32]) -> None:
+        """Counts values of one axis that the range holds already."""
+        import numpy as np
+
+        scaled = values * np.float32(BINS / 2.0 ** (self.exponent or 0))  # a power of two: exact
+        np.abs(scaled, out=scaled)
+        self.counts += np.bincount(scaled.astype(np.intp), minlength=BINS)
 
     def merge(self, other: StreamingHistogram) -> None:
         """Adds another histogram's counts; the same as having added its arrays here."""

@@ -44,11 +44,14 @@ class ChannelStatistics:
         """Takes an array; all must be finite."""
         import numpy as np
 
-        rows = np.moveaxis(values, self.axis, -1).reshape(-1, values.shape[self.axis])
-        if not rows.size:
+        if not values.size:
             return
-        high, low = rows.max(axis=0), rows.min(axis=0)
-        self._take(np.maximum(high, -low).astype(np.float64), rows.sum(axis=0, dtype=np.float64), len(rows))
+        axis = self.axis % values.ndim
+        channels = values.shape[axis]
+        whole = np.ascontiguousarray(values).reshape(math.prod(values.shape[:axis]), channels, -1)  # a view: no copy
+        high, low = whole.max(axis=2).max(axis=0), whole.min(axis=2).min(axis=0)
+        total = whole.sum(axis=2).sum(axis=0, dtype=np.float64)
+        self._take(np.maximum(high, -low).astype(np.float64), total, values.size // channels)
 
     def merge(self, other: ChannelStatistics) -> None:
         """Takes another's counts."""
@@ -111,13 +114,15 @@ class TensorStatistics:
         self.low, self.high = min(self.low, low), max(self.high, high)
         exact = np.float32 if max(-low, high) < _LARGE else np.float64
         flat = values.reshape(-1)
+        if self.histogram is not None:
+            self.histogram.reach(max(-low, high))
         for start in range(0, flat.size, _CHUNK):
             chunk = flat[start : start + _CHUNK].astype(np.float32, copy=False)
             wide = chunk.astype(exact, copy=False)
-            self.total += float(chunk.sum(dtype=np.float64))
+            self.total += float(wide.sum())  # in pairs: as exact as the type
             self.squares += float(np.dot(wide, wide))
             if self.histogram is not None:
-                self.histogram.add(chunk)
+                self.histogram.count(chunk)
         self.count += flat.size
         if self.channels is not None:
             self.channels.add(values)
