@@ -3,6 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("trtbuild", deadline=None)  # machines are shared: time says nothing
+settings.load_profile("trtbuild")
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def search(
     if best is not None:
         best = walk.bisect(last)
         walk.fill_up(best)
-        walk.go_back(best)
+        walk.go_back()
         for number in range(shown + 1):
             walk.try_step(round(number * last / (shown + 1)), "a point of the front")
     return _front(walk, costs, sensitivity)
@@ -143,10 +143,10 @@ class _Walk:
                 return
             failed += 1
 
-    def go_back(self, number: int) -> None:
+    def go_back(self) -> None:
         """Tries the steps that were taken undone, the one that saves most time for the noise it adds first."""
         failed = 0
-        for step in reversed(self.steps[:number]):
+        for step in reversed(self.steps):
             if failed == _GIVE_UP or not self.complete or self.picked is None:
                 return
             if self.picked.get(step.node) == step.after:
