@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from calibration_models import BATCH, NAMES, ROWS, Prepared, feeds, prepare, token_windows
+from calibration_contender import feeds
+from calibration_models import BATCH, NAMES, ROWS, Prepared, prepare, token_windows
 
 HERE = Path(__file__).parent
 REPORT = HERE / "CALIBRATION.md"

@@ -41,16 +41,6 @@ class Prepared:
     evaluation: Path
 
 
-def feeds(file: Path) -> list[dict[str, Any]]:
-    """The feeds of an ``.npz`` file, in order."""
-    found: dict[int, dict[str, Any]] = {}
-    with np.load(file) as arrays:
-        for key in arrays.files:
-            number, _, name = key.partition(".")
-            found.setdefault(int(number), {})[name] = arrays[key]
-    return [found[number] for number in sorted(found)]
-
-
 def _write(file: Path, given: Iterator[dict[str, Any]]) -> Path:
     np.savez(file, **{f"{number}.{name}": a for number, feed in enumerate(given) for name, a in feed.items()})
     return file

@@ -38,7 +38,7 @@ def parts(
     fit: list[Sample] = []
     judge: list[Sample] = []
     axis = batch_axis(inputs)
-    cut = {t.name for t in inputs if axis is not None and t.shape[0] == axis}
+    cut = {t.name for t in inputs if axis is not None and t.shape[:1] == (axis,)}
     start = 0
     for number, sample in enumerate(checked(samples, inputs)):
         if not cut:

@@ -191,13 +191,16 @@ class Samples:
 def row_digests(sample: Sample, inputs: Sequence[TensorSpec]) -> tuple[str, ...]:
     """SHA-256 of each row of a sample, so that a row is known again in another batch.
 
-    A row that is padded to another length is another row. Where the inputs share no batch axis, the sample is one row.
+    A row that is padded to another length is another row. Without a batch axis the sample is one row; an input that
+    lacks the axis belongs to every row, as where samples are cut.
     """
-    leading = {t.shape[0] if t.shape else None for t in inputs}
-    if len(leading) != 1 or not isinstance(next(iter(leading)), str):
+    axis = batch_axis(inputs)
+    if axis is None:
         return (sample.digest,)
+    cut = {t.name for t in inputs if t.shape[:1] == (axis,)}
     return tuple(
-        feed_digest({name: array[row : row + 1] for name, array in sample.feed.items()}) for row in range(sample.rows)
+        feed_digest({n: a[row : row + 1] if n in cut else a for n, a in sample.feed.items()})
+        for row in range(sample.rows)
     )
 
 

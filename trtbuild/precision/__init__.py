@@ -31,11 +31,13 @@ from trtbuild.precision.floor import Floor
 from trtbuild.precision.fragile import LowPrecision, Rest
 from trtbuild.precision.half_check import lower_checked
 from trtbuild.precision.lower import Lowered, lower
+from trtbuild.precision.mixed import hold_mixable
 from trtbuild.precision.overrides import resolve_overrides
 from trtbuild.precision.quantized import quantize
 from trtbuild.precision.refinement import REFINEMENTS, Refinement, refine
 from trtbuild.precision.search import assignment_of
 from trtbuild.precision.sensitivity import measure
+from trtbuild.precision.thresholds import seen_ranges
 from trtbuild.quantization import FORMATS, FormatName, Placement, fit, place
 from trtbuild.quantization.names import name_nodes
 
@@ -125,7 +127,7 @@ def assign_precision(
     places = place(proto)
     base = precision if precision in ("fp16", "bf16", "fp32", "tf32") else rest
     asked = _asked(proto, places, precision, assignment, overrides)
-    _hold_mixable(asked, base)
+    hold_mixable(asked, base)
     keep = {node: "asked to be fp32" for node, kind in asked.items() if kind == "fp32" and base != "fp32"}
 
     def lowering(graph: ModelProto) -> Lowered:
@@ -193,16 +195,6 @@ def _asked(
     return {**whole, **assignment, **resolve_overrides(overrides, names, places)}
 
 
-def _hold_mixable(asked: Mapping[str, str], base: str) -> None:
-    for node, kind in asked.items():
-        if kind not in (*FORMATS, base, "fp32"):
-            raise PrecisionError(
-                f"{node} cannot be {kind} in a graph that is {base} otherwise",
-                place="precision_overrides",
-                hint=f"ask for {base} or fp32 there, or for rest: {kind} for all that is not quantised",
-            )
-
-
 def _lower(
     model: ModelProto,
     precision: LowPrecision,
@@ -212,11 +204,7 @@ def _lower(
     samples: Sequence[Sample],
 ) -> Lowered:
     """Lowers by structure and measured ranges; and where there are samples, runs what comes out and mends it."""
-    ranges = {
-        name: (r.seen_min, r.seen_max)
-        for name, r in (table.ranges if table is not None else {}).items()
-        if r.seen_min is not None and r.seen_max is not None
-    }
+    ranges = seen_ranges(table)
     if not samples:
         return lower(model, precision, ranges=ranges, keep=keep, io=io)
     feeds = [s.feed for s in samples[:_CHECKED_ON]]

@@ -9,11 +9,26 @@ from trtbuild.artifacts import CalibrationTable
 from trtbuild.errors import PrecisionError
 from trtbuild.precision.fragile import Rest
 from trtbuild.precision.lower import Lowered, lower
-from trtbuild.precision.thresholds import ranges_for
+from trtbuild.precision.thresholds import ranges_for, seen_ranges
 from trtbuild.quantization import FORMATS, FormatName, Placement, write_qdq
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+
+def hold_mixable(formats: Mapping[str, str], rest: str) -> None:
+    """Refuses a node that shall be in what a graph in ``rest`` cannot have beside it.
+
+    Raises:
+        PrecisionError: With the node, and what to ask for.
+    """
+    for node, kind in formats.items():
+        if kind not in (*FORMATS, rest, "fp32"):
+            raise PrecisionError(
+                f"{node} cannot be {kind} in a graph that is {rest} otherwise",
+                place="precision_overrides",
+                hint=f"ask for {rest} or fp32 there, or for rest: {kind} for all that is not quantised",
+            )
 
 
 def write_mixed(
@@ -40,22 +55,11 @@ def write_mixed(
         PrecisionError: A node is asked to be in what a graph in ``rest`` cannot have beside it.
     """
     low = {n.node: cast("FormatName", formats[n.node]) for n in placement.nodes if formats.get(n.node) in FORMATS}
-    for node, kind in formats.items():
-        if kind not in (*FORMATS, rest, "fp32"):
-            raise PrecisionError(
-                f"{node} cannot be {kind} in a graph that is {rest} otherwise",
-                place="precision_overrides",
-                hint=f"take {rest} or fp32 for it",
-            )
+    hold_mixable(formats, rest)
     places = placement.only(set(low))
     amax, _ = ranges_for(table, places, low)
     written = write_qdq(model, places, amax, formats=low, clip_weights=clip_weights)
     if rest == "fp32":
         return Lowered(written, {}, ())
     keep = {node: "asked to be fp32" for node, kind in formats.items() if kind == "fp32"}
-    seen = {
-        name: (r.seen_min, r.seen_max)
-        for name, r in table.ranges.items()
-        if r.seen_min is not None and r.seen_max is not None
-    }
-    return lower(written, rest, ranges=seen, keep=keep)
+    return lower(written, rest, ranges=seen_ranges(table), keep=keep)

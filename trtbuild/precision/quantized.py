@@ -10,7 +10,7 @@ from trtbuild.errors import PrecisionError
 from trtbuild.precision.fragile import Rest
 from trtbuild.precision.lower import Lowered, lower
 from trtbuild.precision.opset import raise_opset
-from trtbuild.precision.thresholds import ranges_for
+from trtbuild.precision.thresholds import ranges_for, seen_ranges
 from trtbuild.quantization import DOCUMENTED_BLOCKS, FORMATS, FormatName, Placement, write_qdq
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def quantize(
     notes += _short_blocks(model, placement, chosen)
     if rest == "fp32":
         return Quantized(typed, placement.kept, tuple(notes))
-    lowered = lowering(typed) if lowering is not None else lower(typed, rest, ranges=_seen(table))
+    lowered = lowering(typed) if lowering is not None else lower(typed, rest, ranges=seen_ranges(table))
     notes += [f"weight {name!r} was clamped to the {rest.upper()} range" for name in lowered.clamped]
     notes += lowered.notes
     return Quantized(lowered.model, {**lowered.kept, **placement.kept}, tuple(notes))
@@ -83,12 +83,6 @@ def _nothing(placement: Placement, what: str) -> PrecisionError:
         place="assign precision",
         hint="take fp16, or accept that with build.allow_precision_fallback: true",
     )
-
-
-def _seen(table: CalibrationTable | None) -> dict[str, tuple[float, float]]:
-    """Smallest and largest value of each tensor, where calibration has seen it: what FP16 must be able to hold."""
-    seen = {} if table is None else {name: (r.seen_min, r.seen_max) for name, r in table.ranges.items()}
-    return {name: (low, high) for name, (low, high) in seen.items() if low is not None and high is not None}
 
 
 def _short_blocks(model: ModelProto, placement: Placement, chosen: Mapping[str, FormatName]) -> list[str]:

@@ -15,7 +15,6 @@ The most accurate assignment is run first, so that there is something to pick wh
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -24,7 +23,7 @@ from trtbuild.precision.chain import Option, chain, options_of
 from trtbuild.precision.costs import Costs
 from trtbuild.precision.floor import Floor, Judged
 from trtbuild.precision.judging import Judge
-from trtbuild.quantization.fidelity import EXACT_DB
+from trtbuild.quantization.fidelity import noise_of, sqnr_of
 
 _GIVE_UP = 3  # nodes in a row that could not go back
 
@@ -157,7 +156,7 @@ class _Walk:
         """Noise of the most accurate assignment that is not of the quantised nodes: what the rest's precision makes."""
         last = self.at(len(self.steps))
         found = self.tried.get(_key(last))
-        measured = _noise(found.sqnr_db) if found else 0.0
+        measured = noise_of(found.sqnr_db) if found else 0.0
         return max(0.0, measured - sum(o.noise for o in last.values()))
 
     def _guess(self) -> int:
@@ -172,7 +171,7 @@ class _Walk:
 
 def allowed_noise(floor: Floor) -> float:
     """Noise power over signal power at a floor; a small error across the signal turns it by noise / 2 in cosine."""
-    return _noise(floor.min) if floor.metric == "sqnr" else max(2 * (1 - floor.min), 1e-30)
+    return noise_of(floor.min) if floor.metric == "sqnr" else max(2 * (1 - floor.min), 1e-30)
 
 
 def _front(walk: _Walk, costs: Costs, sensitivity: SensitivityTable) -> Front:
@@ -221,7 +220,7 @@ def _point(
     formats = {node: o.format for node, o in assignment.items()}
     return FrontPoint(
         raised={node: o.format for node, o in assignment.items() if o.format != cheapest[node].format},
-        predicted_db=_decibel(noise),
+        predicted_db=sqnr_of(noise),
         seconds=costs.total(formats),
         weight_bytes=costs.weight_bytes(formats),
         shares=costs.shares(formats),
@@ -262,11 +261,3 @@ def _cost(assignment: Mapping[str, Option]) -> float:
 
 def _accuracy(point: FrontPoint) -> float:
     return point.predicted_db if point.sqnr_db is None else point.sqnr_db
-
-
-def _noise(sqnr_db: float) -> float:
-    return 0.0 if sqnr_db >= EXACT_DB else 10.0 ** (-sqnr_db / 10)
-
-
-def _decibel(noise: float) -> float:
-    return EXACT_DB if noise <= 0 else min(EXACT_DB, -10 * math.log10(noise))

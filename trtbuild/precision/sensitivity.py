@@ -10,7 +10,6 @@ does alone.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ from trtbuild.precision.journal import Journal
 from trtbuild.precision.opset import raise_opset
 from trtbuild.precision.thresholds import ranges_for
 from trtbuild.quantization import FORMATS, Fidelity, FormatName, Placement, place, write_qdq
-from trtbuild.quantization.fidelity import EXACT_DB
+from trtbuild.quantization.fidelity import noise_of, sqnr_of
 from trtbuild.quantization.names import name_nodes
 from trtbuild.registry import nearest_hint
 
@@ -137,12 +136,12 @@ class _Run:
 
     def noise(self, nodes: Sequence[str], kind: FormatName) -> float:
         """Error power over signal power of the worst output with some nodes quantised."""
-        return _power(self.fidelity.sqnr_db(self.written(nodes, kind)))
+        return noise_of(self.fidelity.sqnr_db(self.written(nodes, kind)))
 
     def entry(self, node: str, kind: str, noise: float, seconds: float) -> NodeSensitivity:
         work = self._work[node]
         return NodeSensitivity(
-            node, self.ops[node], kind, noise, _decibel(noise), work.macs, work.weight_bytes(kind), seconds
+            node, self.ops[node], kind, noise, sqnr_of(noise), work.macs, work.weight_bytes(kind), seconds
         )
 
 
@@ -177,14 +176,6 @@ def _fast(run: _Run, kind: FormatName, samples: Sequence[Sample]) -> list[NodeSe
     parts = attribute(run.model, run.placement, whole, [s.feed for s in samples])
     seconds = (time.monotonic() - started) / max(len(parts), 1)
     return [run.entry(node, kind, noise, seconds) for node, noise in parts.items()]
-
-
-def _power(sqnr_db: float) -> float:
-    return 0.0 if sqnr_db >= EXACT_DB else 10.0 ** (-sqnr_db / 10)
-
-
-def _decibel(noise: float) -> float:
-    return EXACT_DB if noise <= 0 else min(EXACT_DB, -10 * math.log10(noise))
 
 
 def hold_formats(words: Sequence[str]) -> list[FormatName]:

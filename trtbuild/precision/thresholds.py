@@ -35,3 +35,12 @@ def ranges_for(
             clipped += 1
     note = f"fp8 keeps the largest values seen: {table.method} clips {clipped} tensors, which gains nothing in fp8"
     return amax, [note] if clipped else []
+
+
+def seen_ranges(table: CalibrationTable | None) -> dict[str, tuple[float, float]]:
+    """Tensor to the smallest and largest value seen; a table made from TensorRT's cache has seen none."""
+    return {
+        name: (r.seen_min, r.seen_max)
+        for name, r in (table.ranges if table is not None else {}).items()
+        if r.seen_min is not None and r.seen_max is not None
+    }

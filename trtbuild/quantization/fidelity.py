@@ -5,6 +5,7 @@ For deciding between graphs while they are made. The proof that a build ends wit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,16 @@ if TYPE_CHECKING:
 
 EXACT_DB = 300.0
 """SQNR that stands for no error at all."""
+
+
+def noise_of(sqnr_db: float) -> float:
+    """Noise power over signal power."""
+    return 0.0 if sqnr_db >= EXACT_DB else 10.0 ** (-sqnr_db / 10)
+
+
+def sqnr_of(noise: float) -> float:
+    """SQNR in dB of a noise power over signal power."""
+    return EXACT_DB if noise <= 0 else min(EXACT_DB, -10 * math.log10(noise))
 
 
 @dataclass(frozen=True)
