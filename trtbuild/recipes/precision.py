@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from trtbuild import calibration, precision, reporting
 from trtbuild.artifacts import (
@@ -28,23 +29,35 @@ SENSITIVITY_ROWS = 64
 """Rows that the sensitivity of nodes is measured on: of those that calibrate, not of those that judge."""
 
 
-def calibration_samples(
+@dataclass(frozen=True)
+class CalibrationData:
+    """The calibration samples, and their digest, which reads them once however many keys it is in."""
+
+    samples: Samples
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the samples."""
+        return self.samples.digest()
+
+
+def calibration_data(
     spec: Spec, rewritten: RewrittenOnnx, profiles: tuple[OptimizationProfile, ...]
-) -> Samples | None:
+) -> CalibrationData | None:
     """The calibration samples; None without a calibration block, or where the precision asks for none."""
     asked = spec.calibration
     if asked is None or spec.precision in ("fp32", "tf32"):
         return None
-    return Samples(
-        asked.reader, rewritten.inputs, spec.folder, asked.samples, asked.args, profiles, spec.ranges(), seed=0
+    return CalibrationData(
+        Samples(asked.reader, rewritten.inputs, spec.folder, asked.samples, asked.args, profiles, spec.ranges(), seed=0)
     )
 
 
-def equalize(steps: Steps, spec: Spec, rewritten: RewrittenOnnx, samples: Samples | None) -> EqualizedOnnx | None:
+def equalize(steps: Steps, spec: Spec, rewritten: RewrittenOnnx, data: CalibrationData | None) -> EqualizedOnnx | None:
     """Balances channels for INT8; nothing where no transform is asked for."""
     asked = spec.calibration
     wanted = [name for name in asked.transforms if name in calibration.TRANSFORMS.names()] if asked else []
-    if samples is None or spec.precision not in ("int8", "best") or not wanted or samples.synthetic:
+    if data is None or spec.precision not in ("int8", "best") or not wanted or data.samples.synthetic:
         return None
     return steps.take(
         "equalize",
@@ -52,13 +65,13 @@ def equalize(steps: Steps, spec: Spec, rewritten: RewrittenOnnx, samples: Sample
         lambda: Recipe(
             "equalize",
             code_digest(calibration.__name__),
-            {"model": rewritten.model.digest, "data": samples.digest()},
+            {"model": rewritten.model.digest, "data": data.digest},
             {"transforms": wanted},
             toolchain(*calibration.PACKAGES),
         ),
         lambda folder: calibration.equalize(
             rewritten.model,
-            samples,
+            data.samples,
             folder,
             transforms=wanted,
             on_transform=lambda name: steps.observer.progress("equalize", None, f"trying {name}"),
@@ -67,10 +80,10 @@ def equalize(steps: Steps, spec: Spec, rewritten: RewrittenOnnx, samples: Sample
     )
 
 
-def calibrate(steps: Steps, spec: Spec, model: StoredFile, samples: Samples | None) -> CalibrationTable | None:
+def calibrate(steps: Steps, spec: Spec, model: StoredFile, data: CalibrationData | None) -> CalibrationTable | None:
     """Measures ranges: with thresholds where activations are quantised, smallest and largest values of all tensors."""
     asked = spec.calibration
-    if asked is None or samples is None:
+    if asked is None or data is None:
         return None
     quantises = spec.precision in (*CALIBRATED, "best") or any(
         p in CALIBRATED for p in spec.precision_overrides.values()
@@ -83,8 +96,8 @@ def calibrate(steps: Steps, spec: Spec, model: StoredFile, samples: Samples | No
         return Recipe(
             "calibrate",
             code_digest(calibration.__name__),
-            {"model": model.digest, "data": samples.digest()},
-            {"method": method, "synthetic": samples.synthetic, "quantises": quantises, "apart": apart},
+            {"model": model.digest, "data": data.digest},
+            {"method": method, "synthetic": data.samples.synthetic, "quantises": quantises, "apart": apart},
             toolchain(*calibration.PACKAGES),
         )
 
@@ -94,7 +107,7 @@ def calibrate(steps: Steps, spec: Spec, model: StoredFile, samples: Samples | No
         recipe,
         lambda _folder: calibration.calibrate(
             model,
-            samples,
+            data.samples,
             method=method,
             tensors=None if quantises else (),
             ranges=calibration.every_float_tensor(model),
@@ -114,12 +127,12 @@ def search(
     spec: Spec,
     model: StoredFile,
     table: CalibrationTable | None,
-    samples: Samples | None,
+    data: CalibrationData | None,
     profiles: tuple[OptimizationProfile, ...],
 ) -> Front | None:
     """Searches the cheapest precision of each node that holds the accuracy floor; only for precision ``best``."""
     floor = spec.accuracy
-    if spec.precision != "best" or table is None or samples is None or floor is None or floor.min is None:
+    if spec.precision != "best" or table is None or data is None or floor is None or floor.min is None:
         return None
     clips = spec.calibration is not None and "weight_clipping" in spec.calibration.transforms
     held = precision.Floor("cosine" if floor.metric == "cosine" else "sqnr", floor.min)
@@ -128,7 +141,7 @@ def search(
     known = Recipe(
         "search",
         code_digest(precision.__name__),
-        {"model": model.digest, "table": json_digest(to_json(table)), "data": samples.digest()},
+        {"model": model.digest, "table": json_digest(to_json(table)), "data": data.digest},
         {
             "floor": [held.metric, held.min],
             "targets": as_json(rates),
@@ -148,9 +161,9 @@ def search(
     budget = whole_budget / 2 if whole_budget and spec.search.exact else whole_budget  # half to measure, half to judge
 
     def make(_folder: object) -> Front:
-        tried = precision.try_clipping(model, table, samples.part("judge")) if clips else ()
+        tried = precision.try_clipping(model, table, data.samples.part("judge")) if clips else ()
         clipped = any(t.kept for t in tried)
-        fit = replace(samples.part("fit"), limit=min(samples.limit, SENSITIVITY_ROWS))
+        fit = replace(data.samples.part("fit"), limit=min(data.samples.limit, SENSITIVITY_ROWS))
         found = precision.measure(
             model,
             table,
@@ -166,7 +179,7 @@ def search(
             model,
             found,
             table,
-            samples.part("judge"),
+            data.samples.part("judge"),
             held,
             targets=rates,
             sizes=sizes,
@@ -197,14 +210,14 @@ def assign_precision(
     model: StoredFile,
     table: CalibrationTable | None,
     front: Front | None,
-    samples: Samples | None,
+    data: CalibrationData | None,
     profiles: tuple[OptimizationProfile, ...],
 ) -> TypedOnnx:
     """Writes the precision into the graph."""
     fallback = spec.build.allow_precision_fallback
     chosen = precision.assignment_of(front, front.chosen) if front is not None and front.chosen is not None else {}
     wanted = [name for name in spec.calibration.transforms if name in precision.REFINEMENTS] if spec.calibration else []
-    judge = samples if samples is not None and spec.calibration is not None and not samples.synthetic else None
+    judge = data.samples if data is not None and spec.calibration is not None and not data.samples.synthetic else None
 
     def recipe() -> Recipe:
         inputs = {"model": model.digest}
