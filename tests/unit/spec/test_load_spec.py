@@ -113,7 +113,7 @@ def test_an_override_below_a_plain_value_is_refused(load):
         ("shape: [batch, seq]}\n    mask", "shape: [batch, 0]}\n    mask", 5, "size 0 is not possible", "a name"),
         ("metric: cosine, min: 0.995", "metric: cosine", 13, "say what passes", None),
         ("metric: cosine, min: 0.995", "metric: cosine, max_drop: 0.1", 13, "max_drop is for task metrics", None),
-        ('"9.0"}', '"7.0"}', 14, "cannot do int8", "Turing"),
+        ('"9.0"}', '"7.0"}', 14, "too old", "Turing"),
         (
             "backend: tensorrt,",
             "backend: tensorrt_rtx,",

@@ -46,7 +46,7 @@ def test_an_unknown_target_is_refused_with_the_nearest():
         ("tensorrt_rtx", "7.5", "fp32", "no FP32 matrix multiplication"),
         ("tensorrt_rtx", "7.5", "bf16", "cannot do bf16"),
         ("tensorrt", "7.5", "tf32", "cannot do tf32"),
-        ("tensorrt", "7.0", "fp16", "cannot do fp16"),
+        ("tensorrt", "7.0", "fp16", "7.0 is too old"),
         ("tensorrt_rtx", "8.6", "fp8", "cannot do fp8"),
         ("tensorrt", "8.0", "fp8", "cannot do fp8"),
         ("tensorrt_rtx", "7.5", "int4", "cannot do int4"),
