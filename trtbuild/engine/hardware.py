@@ -35,8 +35,10 @@ def hold_to_hardware(typed: TypedOnnx, target: Target, *, allow_precision_fallba
     place = f"target {target.name}"
     model = onnxfile.load(typed.model.path, weights=False)
     asked = formats_of(model) | ({"tf32": list(typed.assignment)} if typed.precision == "tf32" else {})
-    for number_format, nodes in asked.items():
+    for number_format, touching in asked.items():
         if target.sm < FIRST[number_format]:
+            computing = [n for n, f in typed.assignment.items() if f == number_format]
+            nodes = list(dict.fromkeys((*computing, *touching)))  # the matrix work first, then its Q/DQ
             raise SpecError(
                 f"compute capability {target.compute_capability} cannot do {number_format}: {_listed(nodes)}",
                 place=place,
@@ -57,12 +59,19 @@ def formats_of(model: ModelProto) -> dict[str, list[str]]:
     """
     words = _words()
     types = onnxfile.element_types(model)
+    for graph in onnxfile.graphs(model.graph):  # ONNX's inference says nothing of tensors inside of branches
+        types |= {t.name: t.data_type for t in graph.initializer}
     found: dict[str, list[str]] = {}
     for node in _nodes(model):
-        tensors = (*node.input, *node.output)
-        for word in dict.fromkeys(words[types[t]] for t in tensors if types.get(t) in words):
+        kinds = [*(types.get(t, 0) for t in (*node.input, *node.output)), *_makes(node)]
+        for word in dict.fromkeys(words[kind] for kind in kinds if kind in words):
             found.setdefault(word, []).append(node.name or f"the {node.op_type} that makes {node.output[0]!r}")
     return found
+
+
+def _makes(node: NodeProto) -> Iterator[int]:
+    """The element type that a node's attributes name."""
+    yield from (a.i for a in node.attribute if a.name in ("to", "dtype", "output_dtype"))
 
 
 def _words() -> Mapping[int, str]:
