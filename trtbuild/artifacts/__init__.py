@@ -7,7 +7,7 @@ beyond reading themselves. Files are named by a path relative to the entry they 
 from __future__ import annotations
 
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
-from trtbuild.artifacts.engines import Benchmark, EngineLayer, EnginePlan, Latency, PrecisionShare, Timing
+from trtbuild.artifacts.engines import Benchmark, EnginePlan, Latency, PrecisionShare, Timing
 from trtbuild.artifacts.files import EntryPath, StoredFile, from_json, stored_files, to_json
 from trtbuild.artifacts.graphs import (
     AppliedEdit,
@@ -22,6 +22,7 @@ from trtbuild.artifacts.graphs import (
     TriedTransform,
     TypedOnnx,
 )
+from trtbuild.artifacts.layers import EngineLayer, EngineLayers, EngineTensor, LayerTensor, Role, WorkShare
 from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
 from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
 from trtbuild.artifacts.tensors import (
@@ -48,7 +49,9 @@ __all__ = [
     "ChannelRange",
     "DeclinedMatch",
     "EngineLayer",
+    "EngineLayers",
     "EnginePlan",
+    "EngineTensor",
     "EntryPath",
     "EqualizedOnnx",
     "ExportedOnnx",
@@ -57,6 +60,7 @@ __all__ = [
     "Gap",
     "GateResult",
     "Latency",
+    "LayerTensor",
     "NodePrecision",
     "NodeSensitivity",
     "OptimizationProfile",
@@ -64,6 +68,7 @@ __all__ = [
     "Precision",
     "PrecisionShare",
     "RewrittenOnnx",
+    "Role",
     "SensitivityTable",
     "ShapeParity",
     "StageRecord",
@@ -78,6 +83,7 @@ __all__ = [
     "TritonModel",
     "TypedOnnx",
     "Verification",
+    "WorkShare",
     "WorstElement",
     "from_json",
     "stored_files",
