@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
 from trtbuild.artifacts.differences import INSIGNIFICANT, Change, Difference
-from trtbuild.artifacts.engines import Benchmark, EngineLayer, EnginePlan, Latency, PrecisionShare, Timing
+from trtbuild.artifacts.engines import Benchmark, EnginePlan, Latency, PrecisionShare, Timing
 from trtbuild.artifacts.files import EntryPath, StoredFile, from_json, stored_files, to_json
 from trtbuild.artifacts.graphs import (
     AppliedEdit,
@@ -23,6 +23,7 @@ from trtbuild.artifacts.graphs import (
     TriedTransform,
     TypedOnnx,
 )
+from trtbuild.artifacts.layers import EngineLayer, EngineLayers, EngineTensor, LayerTensor, Role, WorkShare
 from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
 from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
 from trtbuild.artifacts.tensors import (
@@ -51,7 +52,9 @@ __all__ = [
     "DeclinedMatch",
     "Difference",
     "EngineLayer",
+    "EngineLayers",
     "EnginePlan",
+    "EngineTensor",
     "EntryPath",
     "EqualizedOnnx",
     "ExportedOnnx",
@@ -59,6 +62,7 @@ __all__ = [
     "FrontPoint",
     "GateResult",
     "Latency",
+    "LayerTensor",
     "NodePrecision",
     "NodeSensitivity",
     "OptimizationProfile",
@@ -66,6 +70,7 @@ __all__ = [
     "Precision",
     "PrecisionShare",
     "RewrittenOnnx",
+    "Role",
     "SensitivityTable",
     "ShapeParity",
     "StageRecord",
@@ -80,6 +85,7 @@ __all__ = [
     "TritonModel",
     "TypedOnnx",
     "Verification",
+    "WorkShare",
     "WorstElement",
     "from_json",
     "stored_files",

@@ -9,7 +9,7 @@ from typing import Any
 
 from trtbuild import onnxfile, worker
 from trtbuild.artifacts import (
-    EngineLayer,
+    EngineLayers,
     EnginePlan,
     OptimizationProfile,
     Precision,
@@ -158,10 +158,10 @@ def _built_elsewhere(target: Target) -> str:
     return f", or take backend {' or '.join(able)}" if able else ""
 
 
-def _layers(answer: Any) -> tuple[EngineLayer, ...]:
+def _layers(answer: Any) -> EngineLayers:
     if answer["layers"] is not None:
         return from_log(answer["layers"])
-    return from_inspector(answer["inspector"]) if answer["inspector"] is not None else ()
+    return from_inspector(answer["inspector"]) if answer["inspector"] is not None else EngineLayers()
 
 
 def _by_input(inputs: Sequence[TensorSpec], profiles: Sequence[OptimizationProfile]) -> list[dict[str, Any]]:
