@@ -113,6 +113,8 @@ def _plan(plan: EnginePlan) -> dict[str, Any]:
         "work": dict(plan.work.shares),
         "not_honoured": {n: list(pair) for n, pair in plan.work.not_honoured.items()},
         "layers": [to_json(layer) for layer in plan.layers],
+        "tensors": [to_json(tensor) for tensor in plan.layers.tensors],
+        "vanished": list(plan.layers.vanished),
         "inputs": [to_json(t) for t in plan.inputs],
         "outputs": [to_json(t) for t in plan.outputs],
     }
