@@ -121,7 +121,8 @@ class EngineLayer:
         A matrix kernel of one operand has weights that TensorRT does not show, so its bytes are not known. A kernel
         that gathers reads at most as many bytes of each constant as it writes, and not the whole table.
         """
-        hidden = self.role == "matrix" and len(self.inputs) + len(self.constants) < 2
+        operands = len(self.inputs) + len(self.constants)
+        hidden = (self.role == "matrix" and operands < 2) or (self.role != "other" and not operands + len(self.outputs))
         if not self.kind or hidden:
             return None
         read, held, written = (_sizes(tensors) for tensors in (self.inputs, self.constants, self.outputs))
