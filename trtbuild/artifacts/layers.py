@@ -75,8 +75,8 @@ class EngineLayer:
         tactic: TensorRT's name of the kernel's code; empty where it gives none.
         stream: CUDA stream it runs on, counted from 0; None where TensorRT does not say.
         profile: Number of the optimisation profile it runs for: an engine has kernels of its own for each.
-        macs: Multiply-accumulates of the ONNX matrix nodes whose work it does, at the opt sizes of the first profile;
-            0 where it does none, None where that is not known.
+        macs: Multiply-accumulates of the ONNX matrix nodes whose work it does, at its profile's opt sizes; 0 where it
+            does none, None where that is not known.
     """
 
     name: str

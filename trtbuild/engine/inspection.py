@@ -187,7 +187,10 @@ def _items(document: Any, key: str) -> list[Mapping[str, Any]]:
 
 
 def _loaded(known: Inspection, timeout_s: float) -> Inspection:
-    """The kernels from the engine itself, in a worker; sizes and work stay those of the description."""
+    """The kernels from the engine itself, in a worker.
+
+    Where they are those of the description, that one stays: it knows their work as well.
+    """
     backend = BACKENDS.load(known.header.backend)
     text = worker.call(
         "trtbuild.engine.loading:engine_information",
@@ -200,5 +203,11 @@ def _loaded(known: Inspection, timeout_s: float) -> Inspection:
         environment=dict(backend.ENVIRONMENT),
         timeout_s=timeout_s,
     )
-    vouched = () if known.described_by else ("nothing beside the plan vouches for its digest",)
-    return replace(known, layers=from_inspector(text), notes=(*known.notes, *vouched))
+    engine = from_inspector(text)
+    if not known.described_by:
+        return replace(known, layers=engine, notes=(*known.notes, "nothing beside the plan vouches for its digest"))
+    if [k.name for k in engine] == [k.name for k in known.layers]:
+        return replace(known, notes=(*known.notes, "loaded: the engine has the kernels of its description"))
+    return replace(
+        known, layers=engine, notes=(*known.notes, "loaded: these are the engine's kernels, not the described")
+    )
