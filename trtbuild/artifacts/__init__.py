@@ -22,6 +22,7 @@ from trtbuild.artifacts.graphs import (
     TriedTransform,
     TypedOnnx,
 )
+from trtbuild.artifacts.options import BuildOptions
 from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
 from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
 from trtbuild.artifacts.tensors import (
@@ -43,6 +44,7 @@ __all__ = [
     "AxisRange",
     "Benchmark",
     "Build",
+    "BuildOptions",
     "CalibrationTable",
     "ChannelRange",
     "DeclinedMatch",

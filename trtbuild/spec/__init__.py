@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild.errors import SpecError, UsageError
-from trtbuild.spec.model import AccuracySpec, BuildSpec, CalibrationSpec, InputSpec, ModelSpec, Spec, TritonSpec
+from trtbuild.spec.build import BuildSpec
+from trtbuild.spec.model import AccuracySpec, CalibrationSpec, InputSpec, ModelSpec, Spec, TritonSpec
 from trtbuild.spec.profiles import check_profiles
 from trtbuild.spec.targets import check_target, resolve_target, shipped_targets
 
