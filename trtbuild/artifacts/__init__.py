@@ -7,7 +7,8 @@ beyond reading themselves. Files are named by a path relative to the entry they 
 from __future__ import annotations
 
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
-from trtbuild.artifacts.engines import Benchmark, EngineLayer, EnginePlan, Latency, PrecisionShare, Timing
+from trtbuild.artifacts.differences import INSIGNIFICANT, Change, Difference
+from trtbuild.artifacts.engines import Benchmark, EnginePlan, Latency, PrecisionShare, Timing
 from trtbuild.artifacts.files import EntryPath, StoredFile, from_json, stored_files, to_json
 from trtbuild.artifacts.graphs import (
     AppliedEdit,
@@ -22,6 +23,7 @@ from trtbuild.artifacts.graphs import (
     TriedTransform,
     TypedOnnx,
 )
+from trtbuild.artifacts.layers import EngineLayer, EngineLayers, EngineTensor, LayerTensor, Role, WorkShare
 from trtbuild.artifacts.options import BuildOptions
 from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
 from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
@@ -29,6 +31,7 @@ from trtbuild.artifacts.tensors import (
     CALIBRATED,
     QUANTIZED,
     AxisRange,
+    Gap,
     NodePrecision,
     OptimizationProfile,
     Precision,
@@ -39,6 +42,7 @@ from trtbuild.artifacts.tensors import (
 
 __all__ = [
     "CALIBRATED",
+    "INSIGNIFICANT",
     "QUANTIZED",
     "AppliedEdit",
     "AxisRange",
@@ -46,17 +50,23 @@ __all__ = [
     "Build",
     "BuildOptions",
     "CalibrationTable",
+    "Change",
     "ChannelRange",
     "DeclinedMatch",
+    "Difference",
     "EngineLayer",
+    "EngineLayers",
     "EnginePlan",
+    "EngineTensor",
     "EntryPath",
     "EqualizedOnnx",
     "ExportedOnnx",
     "Front",
     "FrontPoint",
+    "Gap",
     "GateResult",
     "Latency",
+    "LayerTensor",
     "NodePrecision",
     "NodeSensitivity",
     "OptimizationProfile",
@@ -64,6 +74,7 @@ __all__ = [
     "Precision",
     "PrecisionShare",
     "RewrittenOnnx",
+    "Role",
     "SensitivityTable",
     "ShapeParity",
     "StageRecord",
@@ -78,6 +89,7 @@ __all__ = [
     "TritonModel",
     "TypedOnnx",
     "Verification",
+    "WorkShare",
     "WorstElement",
     "from_json",
     "stored_files",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trtbuild.artifacts import Target
+from trtbuild.artifacts import Gap, Target
 from trtbuild.errors import MissingDependencyError
 
 PACKAGE = "tensorrt"
@@ -24,6 +24,7 @@ IGNORES: dict[str, str] = {}
 HAS_LEAN_RUNTIME = True
 NEEDS: tuple[str, ...] = ()
 REFITS_WITHOUT_GPU = True  # it is never without one
+GAPS: tuple[Gap, ...] = ()  # none is known to us: it has not been run
 
 
 def aim(trt: Any, config: Any, target: Target) -> None:  # noqa: ARG001

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trtbuild.artifacts import Target
+from trtbuild.artifacts import Gap, Target
 from trtbuild.errors import BuildError
 
 PACKAGE = "tensorrt_rtx"
@@ -37,6 +37,18 @@ IGNORES = {
 HAS_LEAN_RUNTIME = False
 NEEDS = ("ComputeCapability", "IBuilderConfig.num_compute_capabilities", "IBuilderConfig.set_compute_capability")
 REFITS_WITHOUT_GPU = False
+GAPS = (  # seen with 1.7.1
+    Gap(
+        "7.5", "fp32", ("MatMul", "Gemm"), builds=False,
+        words="TensorRT-RTX has no FP32 matrix multiplication for compute capability 7.5",
+        hint="take precision fp16 for this target",
+    ),
+    Gap(
+        "7.5", "int8", ("Conv",), builds=True,
+        words="TensorRT-RTX runs INT8 convolutions in FP16 on compute capability 7.5",
+        hint="take precision fp16 for this target, or accept FP16 with build.allow_precision_fallback: true",
+    ),
+)  # fmt: skip
 
 
 def aim(trt: Any, config: Any, target: Target) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from trtbuild import onnxfile, worker
 from trtbuild.artifacts import (
     BuildOptions,
-    EngineLayer,
+    EngineLayers,
     EnginePlan,
     OptimizationProfile,
     Precision,
@@ -22,9 +22,10 @@ from trtbuild.artifacts import (
 )
 from trtbuild.backends import BACKENDS
 from trtbuild.device import compute_capabilities
+from trtbuild.engine.hardware import hold_to_hardware
 from trtbuild.engine.layers import from_inspector, from_log, precision_share
 from trtbuild.errors import InvalidOnnxError, MissingDependencyError, PrecisionError, SpecError, missing_package
-from trtbuild.spec import check_profiles, check_target
+from trtbuild.spec import check_capability, check_profiles
 from trtbuild.store import default_root
 
 _LOWEST_FIRST: tuple[Precision, ...] = ("fp8", "int4", "int8", "int8_weights", "bf16", "fp16")
@@ -84,12 +85,14 @@ def compile(  # noqa: A001
 
     Raises:
         MissingDependencyError: The backend's package, or the GPU it needs, is missing.
-        SpecError: The target cannot do the precision, the profiles do not fit, or the backend cannot do an option.
+        SpecError: The target cannot compute some of its nodes, the profiles do not fit, or the backend cannot do an
+            option.
         BuildError: TensorRT refuses, crashes (WorkerCrashedError), or falls back (PrecisionError).
     """
     folder = Path(workdir)
     value = typed if isinstance(typed, TypedOnnx) else typed_from_file(Path(typed), profiles=profiles)
-    check_target(target, value.precision)
+    check_capability(target)
+    hold_to_hardware(value, target, allow_precision_fallback=options.allow_precision_fallback)
     check_profiles(value.inputs, profiles, "profiles")
     hold_available(target)
     hold_together(target, options)
@@ -109,6 +112,7 @@ def compile(  # noqa: A001
         },
         on_event=lambda event: on_progress(event["phase"], event["share"]),
         timeout_s=options.timeout_s,
+        memory_limit_mib=options.memory_limit_mib,
     )
     result = EnginePlan(
         plan=StoredFile.of(plan),
@@ -204,10 +208,10 @@ def _built_elsewhere(target: Target) -> str:
     return f", or take backend {' or '.join(able)}" if able else ""
 
 
-def _layers(answer: Any) -> tuple[EngineLayer, ...]:
+def _layers(answer: Any) -> EngineLayers:
     if answer["layers"] is not None:
         return from_log(answer["layers"])
-    return from_inspector(answer["inspector"]) if answer["inspector"] is not None else ()
+    return from_inspector(answer["inspector"]) if answer["inspector"] is not None else EngineLayers()
 
 
 def _by_input(inputs: Sequence[TensorSpec], profiles: Sequence[OptimizationProfile]) -> list[dict[str, Any]]:
