@@ -22,7 +22,15 @@ from trtbuild.artifacts.graphs import (
     TriedTransform,
     TypedOnnx,
 )
-from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
+from trtbuild.artifacts.proofs import (
+    GateResult,
+    OutputComparison,
+    ScoreAgreement,
+    ShapeCheck,
+    TaskScore,
+    Verification,
+    WorstElement,
+)
 from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
 from trtbuild.artifacts.tensors import (
     CALIBRATED,
@@ -62,6 +70,8 @@ __all__ = [
     "Precision",
     "PrecisionShare",
     "RewrittenOnnx",
+    "ScoreAgreement",
+    "ShapeCheck",
     "SensitivityTable",
     "ShapeParity",
     "StageRecord",
