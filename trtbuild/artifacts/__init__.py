@@ -7,7 +7,7 @@ beyond reading themselves. Files are named by a path relative to the entry they 
 from __future__ import annotations
 
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
-from trtbuild.artifacts.engines import Benchmark, EngineLayer, EnginePlan, Latency, PrecisionShare, Timing
+from trtbuild.artifacts.engines import Benchmark, EnginePlan, Latency, PrecisionShare, Timing
 from trtbuild.artifacts.files import EntryPath, StoredFile, from_json, stored_files, to_json
 from trtbuild.artifacts.graphs import (
     AppliedEdit,
@@ -22,6 +22,7 @@ from trtbuild.artifacts.graphs import (
     TriedTransform,
     TypedOnnx,
 )
+from trtbuild.artifacts.layers import EngineLayer, EngineLayers, EngineTensor, LayerTensor, Role, WorkShare
 from trtbuild.artifacts.proofs import (
     GateResult,
     OutputComparison,
@@ -55,7 +56,9 @@ __all__ = [
     "ChannelRange",
     "DeclinedMatch",
     "EngineLayer",
+    "EngineLayers",
     "EnginePlan",
+    "EngineTensor",
     "EntryPath",
     "EqualizedOnnx",
     "ExportedOnnx",
@@ -63,6 +66,7 @@ __all__ = [
     "FrontPoint",
     "GateResult",
     "Latency",
+    "LayerTensor",
     "NodePrecision",
     "NodeSensitivity",
     "OptimizationProfile",
@@ -70,8 +74,12 @@ __all__ = [
     "Precision",
     "PrecisionShare",
     "RewrittenOnnx",
+<<<<<<< HEAD
     "ScoreAgreement",
     "ShapeCheck",
+=======
+    "Role",
+>>>>>>> main
     "SensitivityTable",
     "ShapeParity",
     "StageRecord",
@@ -86,6 +94,7 @@ __all__ = [
     "TritonModel",
     "TypedOnnx",
     "Verification",
+    "WorkShare",
     "WorstElement",
     "from_json",
     "stored_files",

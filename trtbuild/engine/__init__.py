@@ -9,7 +9,7 @@ from typing import Any
 
 from trtbuild import onnxfile, worker
 from trtbuild.artifacts import (
-    EngineLayer,
+    EngineLayers,
     EnginePlan,
     OptimizationProfile,
     Precision,
@@ -25,9 +25,6 @@ from trtbuild.engine.layers import from_inspector, from_log, precision_share
 from trtbuild.errors import InvalidOnnxError, MissingDependencyError, PrecisionError, missing_package
 from trtbuild.spec import check_profiles, check_target
 
-_LOWEST_FIRST: tuple[Precision, ...] = ("fp8", "int4", "int8", "int8_weights", "bf16", "fp16")
-"""Which precision a typed file is said to have: the one that the fewest targets can do."""
-
 Progress = Callable[[str, float], None]
 """Takes the builder's phase and the share done, 0 to 1."""
 
@@ -40,13 +37,13 @@ def typed_from_file(path: Path, *, tf32: bool = False, profiles: Sequence[Optimi
         tf32: Whether its FP32 matrix work may run in TF32.
         profiles: The first one's opt sizes weigh the nodes by their work.
     """
-    from trtbuild.matrixops import multiply_accumulates, node_precisions
+    from trtbuild.matrixops import lowest_precision, multiply_accumulates, node_precisions
 
     stored = onnxfile.stored(path)
     model = onnxfile.load(path)
     onnxfile.check(model, str(path))
     assignment = {name: precision for name, precision in node_precisions(model).items() if name}
-    lowest: Precision = next((p for p in _LOWEST_FIRST if p in assignment.values()), "fp32")
+    lowest = lowest_precision(assignment.values())
     return TypedOnnx(
         model=stored,
         inputs=onnxfile.inputs(model),
@@ -158,10 +155,10 @@ def _built_elsewhere(target: Target) -> str:
     return f", or take backend {' or '.join(able)}" if able else ""
 
 
-def _layers(answer: Any) -> tuple[EngineLayer, ...]:
+def _layers(answer: Any) -> EngineLayers:
     if answer["layers"] is not None:
         return from_log(answer["layers"])
-    return from_inspector(answer["inspector"]) if answer["inspector"] is not None else ()
+    return from_inspector(answer["inspector"]) if answer["inspector"] is not None else EngineLayers()
 
 
 def _by_input(inputs: Sequence[TensorSpec], profiles: Sequence[OptimizationProfile]) -> list[dict[str, Any]]:

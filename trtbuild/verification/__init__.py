@@ -25,7 +25,7 @@ from trtbuild.artifacts import (
 from trtbuild.content import feed_digest, json_digest
 from trtbuild.errors import FeedError, IntegrityError, UsageError
 from trtbuild.feeds import Sample, Samples, check_feed, check_within_profiles, row_digests
-from trtbuild.matrixops import LOWEST_FIRST, node_precisions
+from trtbuild.matrixops import lowest_precision, node_precisions
 from trtbuild.metrics import PairStatistics
 from trtbuild.verification.gates import FIDELITY, Rule, judge
 from trtbuild.verification.shapes import feeds_of_sizes
@@ -258,8 +258,7 @@ def _precision(given: Comparable, subject: Subject) -> Precision:
         return given.precision
     if subject.file is None:
         return "fp32"
-    there = set(node_precisions(onnxfile.load(subject.file)).values())
-    return next((p for p in LOWEST_FIRST if p in there), "fp32")
+    return lowest_precision(node_precisions(onnxfile.load(subject.file)).values())
 
 
 def _hold_outputs(left: Outputs, right: Outputs) -> None:

@@ -5,7 +5,8 @@ import pytest
 
 from trtbuild.artifacts import OutputComparison, TaskScore
 from trtbuild.errors import FeedError, UsageError
-from trtbuild.verification.gates import DEFAULT_COSINE, Rule, TaskMetric, judge
+from trtbuild.verification.gates import DEFAULT_COSINE, Rule, judge
+from trtbuild.verification.task import TaskMetric
 
 
 def output(cosine=1.0, sqnr=40.0, nonfinite=0, name="y"):
