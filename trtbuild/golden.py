@@ -1,7 +1,7 @@
 """Golden requests: inputs with the FP32 reference's answers and the rule they are held to, kept in a folder.
 
-``verify`` writes them; a later ``verify --against`` and a server's rollout compare new answers with them. The folder has
-one ``.npz`` a request (``in0, in1, ...`` and ``out0, out1, ...`` in the order of ``golden.json``) and ``golden.json``.
+``verify`` writes them; a later ``verify --against`` and a server's rollout compare new answers with them. The folder
+has ``golden.json`` and one ``.npz`` a request: ``in0, in1, ...`` and ``out0, out1, ...`` in the order of that index.
 """
 
 from __future__ import annotations
@@ -57,6 +57,10 @@ class GoldenRequests:
     reference: str
     rule: Mapping[str, Any]
     files: tuple[StoredFile, ...]
+
+    def all_files(self) -> tuple[StoredFile, ...]:
+        """Every file of the folder, the index last."""
+        return (*self.files, StoredFile.of(self.folder / INDEX))
 
     def __iter__(self) -> Iterator[GoldenRequest]:
         """Every request, each file held against its digest first.

@@ -74,13 +74,10 @@ __all__ = [
     "Precision",
     "PrecisionShare",
     "RewrittenOnnx",
-<<<<<<< HEAD
-    "ScoreAgreement",
-    "ShapeCheck",
-=======
     "Role",
->>>>>>> main
+    "ScoreAgreement",
     "SensitivityTable",
+    "ShapeCheck",
     "ShapeParity",
     "StageRecord",
     "StoredFile",

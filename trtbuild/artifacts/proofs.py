@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from trtbuild.artifacts.files import StoredFile
+
 
 @dataclass(frozen=True)
 class WorstElement:
@@ -62,8 +64,8 @@ class OutputComparison:
         reference_range: Smallest and largest value of the reference.
         subject_range: Smallest and largest value of the subject.
         worst: The element with the largest absolute error; None when there is no error.
-        psnr_db: Peak signal to noise: 10 log10(peak^2 / mean squared error), the peak being the width of the reference's
-            range; None when there is no error or no width.
+        psnr_db: Peak signal to noise: 10 log10(peak^2 / mean squared error), the peak being the width of the
+            reference's range; None when there is no error or no width.
         p99_abs: 99 % of the absolute errors are at most this, within 0.8 %; None where it was not measured.
         max_rel: Largest |r - s| / |r|, elements with r = 0 left out; None where it was not measured.
         p99_rel: 99 % of those are at most this, within 0.8 %; None where it was not measured.
@@ -97,8 +99,8 @@ class GateResult:
         limit: What it was held to.
         passed: Whether it holds.
         source: ``spec`` or ``default for int8``.
-        undecided: Why the samples cannot tell whether it holds, and how many could; empty where they can. What cannot be
-            told has not passed.
+        undecided: Why the samples cannot tell whether it holds, and how many could; empty where they can. What cannot
+            be told has not passed.
     """
 
     rule: str
@@ -183,6 +185,7 @@ class Verification:
         data: Digest of the samples.
         notes: What a reader should know.
         shapes: What came of other sizes of the profiles than the samples have.
+        golden: Golden requests that were kept, the index last; empty where none were.
     """
 
     subject: Literal["engine", "typed onnx", "callable"]
@@ -197,6 +200,7 @@ class Verification:
     data: str
     notes: tuple[str, ...] = ()
     shapes: tuple[ShapeCheck, ...] = ()
+    golden: tuple[StoredFile, ...] = ()
 
     @property
     def passed(self) -> bool:

@@ -12,7 +12,6 @@ from trtbuild.artifacts import (
     EngineLayers,
     EnginePlan,
     OptimizationProfile,
-    Precision,
     StoredFile,
     Target,
     TensorSpec,

@@ -18,6 +18,7 @@ from trtbuild.artifacts import (
     OptimizationProfile,
     Precision,
     ShapeCheck,
+    StoredFile,
     TensorSpec,
     TypedOnnx,
     Verification,
@@ -114,9 +115,11 @@ def verify(
     outputs = tuple(s.result() for s in statistics.values())
     score = task.result() if task else None
     shapes, at_shapes = _at_other_sizes(before, after, first, known, profiles, _looser(chosen, fallback))
-    if golden_folder is not None:
-        held_to = fallback if chosen.is_task else chosen
-        golden.record(golden_folder, known, kept, reference=before.digest, rule=_fields(held_to))
+    kept_files: tuple[StoredFile, ...] = ()
+    if golden_folder is not None and kept:
+        held_to = _fields(fallback if chosen.is_task else chosen)
+        recorded = golden.record(golden_folder, known, kept, reference=before.digest, rule=held_to)
+        kept_files = recorded.all_files()
     return Verification(
         subject=after.kind,
         subject_digest=after.digest,
@@ -130,6 +133,7 @@ def verify(
         data=json_digest(digests),
         notes=after.notes,
         shapes=shapes,
+        golden=kept_files,
     )
 
 

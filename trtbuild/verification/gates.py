@@ -6,13 +6,16 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtbuild.artifacts import GateResult, OutputComparison, Precision, TaskScore
 from trtbuild.errors import UsageError
 from trtbuild.registry import nearest_hint
 from trtbuild.sources import code_digest_of
 from trtbuild.verification.noninferiority import rows_needed
+
+if TYPE_CHECKING:
+    from trtbuild.spec import AccuracySpec
 
 _EXACT_DB = 999.0  # stands for no error at all, in dB
 
@@ -105,6 +108,12 @@ class Rule:
     def default(cls, precision: Precision) -> Rule:
         """The rule for a precision when nobody named one."""
         return cls("cosine", min=DEFAULT_COSINE[precision], source=f"default for {precision}")
+
+    @classmethod
+    def asked(cls, asked: AccuracySpec) -> Rule:
+        """The rule of a spec's accuracy block."""
+        outputs = {name: cls(o.metric, min=o.min, max=o.max) for name, o in asked.outputs.items()}
+        return cls(asked.metric, asked.min, asked.max_drop, max=asked.max, outputs=outputs)
 
     @property
     def is_task(self) -> bool:

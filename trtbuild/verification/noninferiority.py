@@ -80,7 +80,7 @@ def upper_bound(differences: NDArray[np.float64], span: float) -> float:
 
 
 def rows_needed(drop: float, max_drop: float, span: float) -> int | None:
-    """About how many rows could show that the drop is below ``max_drop``; None where the drop is at the limit already."""
+    """About how many rows could show that the drop is below ``max_drop``; None where it is at the limit already."""
     room = max_drop - max(drop, 0.0)
     if room <= 0 or span <= 0:
         return None
