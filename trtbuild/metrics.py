@@ -99,7 +99,8 @@ class PairStatistics:
         self._worst_abs = self._worst_relative = 0.0
         self._reference_range = (math.inf, -math.inf)
         self._subject_range = (math.inf, -math.inf)
-        self._absolute, self._relative = (Quantiles(), Quantiles()) if detailed else (None, None)
+        self._absolute: Quantiles | None = Quantiles() if detailed else None
+        self._relative: Quantiles | None = Quantiles() if detailed else None
         self._scores = _Scores() if detailed else None
 
     def add(self, reference: Array, subject: Array) -> None:

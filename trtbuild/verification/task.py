@@ -63,12 +63,11 @@ class TaskMetric:
 
         before, after = (np.concatenate(side) for side in zip(*self._scores, strict=True))
         weights = np.concatenate(self._weights)
-        mean = lambda scores: float((scores * weights).sum() / weights.sum())  # noqa: E731
         shares = weights / weights.mean()
         differences = (before - after) * shares
         span = _span(before, after) * float(shares.max())
         return TaskScore(
-            self.name, mean(before), mean(after), self._rows,
+            self.name, float((before * shares).mean()), float((after * shares).mean()), self._rows,
             drop_interval=bootstrap_interval(differences) if np.isfinite(differences).all() else None,
             drop_at_most=upper_bound(differences, span),
             span=span,
