@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trtbuild import calibration, engine, rewriter, triton
 from trtbuild.artifacts import CALIBRATED, Target
-from trtbuild.errors import missing_package
+from trtbuild.errors import SpecError, missing_package
 from trtbuild.feeds import hold_reader
 from trtbuild.spec import Spec, check_target
 from trtbuild.store import check_writable
@@ -26,12 +26,21 @@ def preflight(spec: Spec, targets: Sequence[Target], output: Path) -> None:
     Raises:
         UsageError: A rule, a method, a reader, a metric or a release that is not there; an output that cannot be
             written.
+        SpecError: A build option that a target's backend cannot do.
         MissingDependencyError: A package or a GPU that a target needs.
     """
     check_writable(output)
+    options = spec.build.options(spec.folder)
+    if options.strip_weights:
+        raise SpecError(
+            "a plan without its weights can be neither run nor served before it is refitted",
+            place="build.strip_weights",
+            hint="leave it out here, and make the stripped plan with `trtbuild compile`",
+        )
     for target in targets:
         check_target(target, spec.precision)
         engine.hold_available(target)
+        engine.hold_options(target, options)
     own = [rule.name for file in spec.rewrite.rules for rule in rewriter.rules_from(spec.folder / file)]
     rewriter.rule_names(skip=spec.rewrite.skip, added=own)
     triton.release(spec.triton.release)

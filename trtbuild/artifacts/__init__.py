@@ -24,6 +24,7 @@ from trtbuild.artifacts.graphs import (
     TypedOnnx,
 )
 from trtbuild.artifacts.layers import EngineLayer, EngineLayers, EngineTensor, LayerTensor, Role, WorkShare
+from trtbuild.artifacts.options import BuildOptions
 from trtbuild.artifacts.proofs import (
     GateResult,
     OutputComparison,
@@ -55,6 +56,7 @@ __all__ = [
     "AxisRange",
     "Benchmark",
     "Build",
+    "BuildOptions",
     "CalibrationTable",
     "Change",
     "ChannelRange",

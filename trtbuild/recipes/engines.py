@@ -21,7 +21,7 @@ from trtbuild.artifacts import (
     Verification,
     to_json,
 )
-from trtbuild.backends import packages
+from trtbuild.backends import BACKENDS, packages
 from trtbuild.content import json_digest
 from trtbuild.device import gpus
 from trtbuild.enginerun import can_run
@@ -40,7 +40,7 @@ def compile(  # noqa: A001  the stage's name
 ) -> EnginePlan:
     """Builds the plan of one target."""
     name = f"compile {target.name}"
-    options = spec.build.model_dump()
+    options = spec.build.options(spec.folder)
     same_plan = replace(target, name="", gpu="")  # two names of one capability share their plan
 
     plan = steps.take(
@@ -55,17 +55,17 @@ def compile(  # noqa: A001  the stage's name
                 "precision": typed.precision,
                 "profiles": as_json(profiles),
                 "assignment": dict(typed.assignment),
-                **{k: v for k, v in options.items() if k != "timeout_s"},
+                **options.parameters(),
             },
-            toolchain(*packages(target.backend)),
+            _builder(target.backend),
         ),
         lambda folder: engine.compile(
             typed,
             folder,
             target=target,
             profiles=profiles,
+            options=options,
             on_progress=lambda phase, share: steps.observer.progress(name, share, phase),
-            **options,
         ),
         reporting.said.compile,
     )
@@ -205,10 +205,18 @@ def package(
     return tuple(made)
 
 
+def _builder(backend: str) -> dict[str, str]:
+    """What a plan depends on beside its parameters: the TensorRT, and the GPUs where it times kernels on them."""
+    return toolchain(*packages(backend)) | (_gpus() if BACKENDS.load(backend).NEEDS_GPU_TO_BUILD else {})
+
+
 def _device(plan: EnginePlan) -> dict[str, str]:
     """What running a plan depends on beside the plan: the GPUs, their driver, and the TensorRT that loads it."""
-    found = {f"gpu {number}": f"{g.name}, driver {g.driver}" for number, g in enumerate(gpus())}
-    return found | toolchain(*packages(plan.target.backend))
+    return _gpus() | toolchain(*packages(plan.target.backend))
+
+
+def _gpus() -> dict[str, str]:
+    return {f"gpu {number}": f"{g.name}, driver {g.driver}" for number, g in enumerate(gpus())}
 
 
 def _interface_digest(plan: EnginePlan) -> str:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from trtbuild.artifacts import CALIBRATED, AxisRange, NodePrecision, OptimizationProfile, Precision, TensorSpec
 from trtbuild.registry import nearest_hint
+from trtbuild.spec.build import BuildSpec
 from trtbuild.spec.profiles import Profile
 from trtbuild.spec.targets import TargetSpec
 
@@ -183,19 +184,6 @@ class SearchSpec(_Strict):
     time_budget_s: float | None = Field(
         None, gt=0, description="Seconds of measuring after which the best graph so far is taken; default: no limit."
     )
-
-
-class BuildSpec(_Strict):
-    """Options of the engine build."""
-
-    allow_precision_fallback: bool = Field(
-        False, description="Accept a plan whose matrix work does not all run in the precision asked for."
-    )
-    timeout_s: float = Field(3600, gt=0, description="Seconds after which a build is stopped.")
-    optimization_level: int | None = Field(
-        None, ge=0, le=5, description="Builder optimisation level; TensorRT-RTX accepts and ignores it."
-    )
-    workspace_mib: int | None = Field(None, ge=1, description="Limit of the builder's workspace, MiB; default: none.")
 
 
 class RewriteSpec(_Strict):
