@@ -51,6 +51,6 @@ def preflight(spec: Spec, targets: Sequence[Target], output: Path) -> None:
         hold_reader(spec.calibration.reader, spec.folder, spec.calibration.args)
     if spec.accuracy is not None:
         hold_reader(spec.accuracy.data, spec.folder, spec.accuracy.args)
-        rule = Rule(spec.accuracy.metric, spec.accuracy.min, spec.accuracy.max_drop)
+        rule = Rule.asked(spec.accuracy)
         if rule.is_task:
             TaskMetric(rule, spec.folder)

@@ -25,7 +25,15 @@ from trtbuild.artifacts.graphs import (
 )
 from trtbuild.artifacts.layers import EngineLayer, EngineLayers, EngineTensor, LayerTensor, Role, WorkShare
 from trtbuild.artifacts.options import BuildOptions
-from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
+from trtbuild.artifacts.proofs import (
+    GateResult,
+    OutputComparison,
+    ScoreAgreement,
+    ShapeCheck,
+    TaskScore,
+    Verification,
+    WorstElement,
+)
 from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
 from trtbuild.artifacts.tensors import (
     CALIBRATED,
@@ -75,7 +83,9 @@ __all__ = [
     "PrecisionShare",
     "RewrittenOnnx",
     "Role",
+    "ScoreAgreement",
     "SensitivityTable",
+    "ShapeCheck",
     "ShapeParity",
     "StageRecord",
     "StoredFile",

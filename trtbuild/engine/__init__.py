@@ -13,7 +13,6 @@ from trtbuild.artifacts import (
     EngineLayers,
     EnginePlan,
     OptimizationProfile,
-    Precision,
     StoredFile,
     Target,
     TensorSpec,
@@ -28,9 +27,6 @@ from trtbuild.errors import InvalidOnnxError, MissingDependencyError, PrecisionE
 from trtbuild.spec import check_capability, check_profiles
 from trtbuild.store import default_root
 
-_LOWEST_FIRST: tuple[Precision, ...] = ("fp8", "int4", "int8", "int8_weights", "bf16", "fp16")
-"""Which precision a typed file is said to have: the one that the fewest targets can do."""
-
 Progress = Callable[[str, float], None]
 """Takes the builder's phase and the share done, 0 to 1."""
 
@@ -43,13 +39,13 @@ def typed_from_file(path: Path, *, tf32: bool = False, profiles: Sequence[Optimi
         tf32: Whether its FP32 matrix work may run in TF32.
         profiles: The first one's opt sizes weigh the nodes by their work.
     """
-    from trtbuild.matrixops import multiply_accumulates, node_precisions
+    from trtbuild.matrixops import lowest_precision, multiply_accumulates, node_precisions
 
     stored = onnxfile.stored(path)
     model = onnxfile.load(path)
     onnxfile.check(model, str(path))
     assignment = {name: precision for name, precision in node_precisions(model).items() if name}
-    lowest: Precision = next((p for p in _LOWEST_FIRST if p in assignment.values()), "fp32")
+    lowest = lowest_precision(assignment.values())
     return TypedOnnx(
         model=stored,
         inputs=onnxfile.inputs(model),

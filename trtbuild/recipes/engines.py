@@ -31,6 +31,9 @@ from trtbuild.spec import Spec
 from trtbuild.steps import Steps
 from trtbuild.store import Recipe, code_digest, toolchain
 
+GOLDEN = "golden"
+"""Folder of the golden requests that verify keeps."""
+
 
 def compile(  # noqa: A001  the stage's name
     steps: Steps, spec: Spec, typed: TypedOnnx, target: Target, profiles: tuple[OptimizationProfile, ...]
@@ -84,6 +87,7 @@ def verify(
     subjects: list[TypedOnnx | EnginePlan] = [*runnable, *([typed] if len(runnable) < len(plans) else [])]
     samples, rule, note = _held_out(spec, exported, profiles)
     reference = rewritten.reference or exported.model
+    golden_requests = spec.accuracy.golden if spec.accuracy else 0  # random inputs are no requests
     proofs = []
     for subject in subjects:
         is_plan = isinstance(subject, EnginePlan)
@@ -100,14 +104,15 @@ def verify(
                     "metric": rule.digest(spec.folder),
                 },
                 {
-                    "rule": [rule.metric, rule.min, rule.max_drop, rule.source],
+                    "rule": rule.parameters(),
                     "profiles": as_json(profiles),
                     "calibrated_on": list(table.row_digests) if table else [],
+                    "golden": golden_requests,
                 },
                 toolchain(*verification.PACKAGES) | (_device(subject) if is_plan else {}),
             )
 
-        def make(_folder: Path, subject: Any = subject, name: str = name) -> Verification:
+        def make(folder: Path, subject: Any = subject, name: str = name) -> Verification:
             return verification.verify(
                 reference,
                 subject,
@@ -116,6 +121,8 @@ def verify(
                 profiles=profiles,
                 calibrated_on=table.row_digests if table else (),
                 folder=spec.folder,
+                golden_folder=folder / GOLDEN,
+                golden_requests=golden_requests,
                 on_sample=steps.rows(name, samples.limit),
             )
 
@@ -137,7 +144,7 @@ def _held_out(
     samples = Samples(
         asked.data, exported.inputs, spec.folder, asked.samples, asked.args, profiles, spec.ranges(), seed=1
     )
-    return samples, verification.Rule(asked.metric, asked.min, asked.max_drop), None
+    return samples, verification.Rule.asked(asked), None
 
 
 def bench(
