@@ -1,21 +1,21 @@
 """Real TensorRT-RTX builds of real models for every compute capability it serves: what comes out, or why nothing does.
 
-    python bench/engines.py [--only NAME,...] [--precision fp16,...] [--capability 8.9,...]
+    python bench/engines.py [--only NAME,...] [--precision fp16,...] [--capability 8.9,...] [--keep ROWS.jsonl]
 
 The demo's digits and MiniLM go the whole way, as `trtbuild build` takes them; the nine light models of the onnx
 package, with seeded noise for weights, are rewritten, calibrated on four random images, typed and compiled. Nothing is
 run: this needs no GPU and gives no time. Run with `make bench-engines`; the report is bench/ENGINES.md. A part is
-printed and not written.
+printed and not written. Rows that ``--keep`` names are not built again: a run that was stopped goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -182,21 +182,52 @@ def subjects(folder: Path) -> dict[str, Callable[[], Compile]]:
     return found
 
 
-def rows(only: Sequence[str], precisions: Sequence[str], capabilities: Sequence[str]) -> Iterator[Row]:
-    """Builds what is asked for, one after the other."""
+def rows(
+    only: Sequence[str], precisions: Sequence[str], capabilities: Sequence[str], kept: Sequence[Row] = ()
+) -> Iterator[Row]:
+    """Builds what is asked for and not kept, one after the other."""
+    known = {(r.model, r.precision, r.capability): r for r in kept}
     with tempfile.TemporaryDirectory() as text:
         for name, prepare in subjects(Path(text)).items():
+            asked = [(name, p, c) for p in precisions for c in capabilities]
             if only and name not in only:
                 continue
-            compile_plan = prepare()
-            for precision in precisions:
-                for capability in capabilities:
-                    started = time.monotonic()
-                    row = row_of(name, precision, capability, compile_plan)
-                    said = row.refused.splitlines()[0] if row.refused else f"{row.kernels} kernels"
-                    told = f"{name} {precision} {capability}: {said} ({time.monotonic() - started:.1f} s)"
-                    print(told, file=sys.stderr, flush=True)
-                    yield row
+            compile_plan = prepare() if not known.keys() >= set(asked) else None
+            for key in asked:
+                if key in known:
+                    yield known[key]
+                elif compile_plan is not None:
+                    yield _told(row_of(*key, compile_plan))
+
+
+def _told(row: Row) -> Row:
+    said = row.refused.splitlines()[0] if row.refused else f"{row.kernels} kernels"
+    print(f"{row.model} {row.precision} {row.capability}: {said}", file=sys.stderr, flush=True)
+    return row
+
+
+def _read(file: Path | None) -> list[Row]:
+    if file is None or not file.exists():
+        return []
+    return [
+        Row(**{k: _frozen(v) for k, v in json.loads(line).items()})
+        for line in file.read_text(encoding="utf-8").splitlines()
+    ]
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, list) else value
+
+
+def _collect(asked: Any) -> list[Row]:
+    """All rows; each is written to ``--keep`` as soon as it is there."""
+    kept, found = _read(asked.keep), []
+    for row in rows(asked.only, asked.precision, asked.capability, kept):
+        found.append(row)
+        if asked.keep is not None and row not in kept:
+            with asked.keep.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(asdict(row)) + "\n")
+    return found
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -211,9 +242,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", type=_words, default=(), help="names, separated by commas")
     parser.add_argument("--precision", type=_words, default=PRECISIONS)
     parser.add_argument("--capability", type=_words, default=CAPABILITIES)
+    parser.add_argument("--keep", type=Path, help="file of rows: read, and added to")
     asked: Any = parser.parse_args(words)
-    found = list(rows(asked.only, asked.precision, asked.capability))
-    text = render(found)
+    text = render(_collect(asked))
     if (asked.only, asked.precision, asked.capability) == ((), PRECISIONS, CAPABILITIES):
         REPORT.write_text(text, encoding="utf-8")
     print(text)
