@@ -10,7 +10,7 @@ from typing import Any
 from trtbuild.errors import SpecError, UsageError
 from trtbuild.spec.model import AccuracySpec, BuildSpec, CalibrationSpec, InputSpec, ModelSpec, Spec, TritonSpec
 from trtbuild.spec.profiles import check_profiles
-from trtbuild.spec.targets import check_target, resolve_target, shipped_targets
+from trtbuild.spec.targets import check_target, resolve_rates, resolve_target, shipped_targets
 
 __all__ = [
     "AccuracySpec",
@@ -23,6 +23,7 @@ __all__ = [
     "check_profiles",
     "check_target",
     "load_spec",
+    "resolve_rates",
     "resolve_target",
     "shipped_targets",
 ]

@@ -104,11 +104,24 @@ def resolve_target(name: str) -> Target:
     Raises:
         UsageError: There is none of that name.
     """
+    return _resolve(name).target()
+
+
+def resolve_rates(name: str) -> TargetRates:
+    """The datasheet figures of the target a user named on the command line.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    return _resolve(name).rates()
+
+
+def _resolve(name: str) -> TargetFields:
     try:
-        fields = _look_up(name)
+        fields: TargetFields = _look_up(name)
     except ValueError as error:
         raise UsageError(str(error), place=f"target {name}", hint="`trtbuild targets` lists them all") from error
-    return fields.target()  # type: ignore[no-any-return]
+    return fields
 
 
 def check_target(target: Target, precision: Precision) -> None:
