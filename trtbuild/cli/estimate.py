@@ -35,11 +35,11 @@ def command(
     compile wrote beside it, and is taken at its first profile's opt sizes; an ONNX file at those of --axis, or at 1.
     """
     from trtbuild.artifacts import to_json
-    from trtbuild.spec import resolve_rates
+    from trtbuild.spec.targets import find_target
 
     found: list[tuple[str, Estimate]] = []
     for name in targets:
-        rates = resolve_rates(name)
+        rates = find_target(name).rates()
         for file in files:
             made = _of_graph(file, rates, name, precisions, axes) if file.suffix == ".onnx" else [_of_plan(file, rates)]
             found += [(str(file), each) for each in made]
@@ -69,13 +69,13 @@ def _of_graph(
     from trtbuild.matrixops import node_precisions
     from trtbuild.registry import nearest_hint
     from trtbuild.roofline import PRECISIONS, graph_estimate
-    from trtbuild.spec import check_target, resolve_target
+    from trtbuild.spec import check_precision, resolve_target
 
     for precision in precisions:
         if precision not in PRECISIONS:
             hint = nearest_hint(precision, PRECISIONS)
             raise UsageError(f"nothing can be estimated in {precision!r}", place="--precision", hint=hint)
-        check_target(resolve_target(target), precision)  # type: ignore[arg-type]
+        check_precision(resolve_target(target), precision)
     model = onnxfile.load(file, weights=False)
     sizes = {a: r.opt for p in profiles_from(axes) for a, r in p.axes.items()}
     written = set(node_precisions(model).values()) - {"fp32"}

@@ -17,7 +17,7 @@ from trtbuild.engine.failures import build_error
 from trtbuild.engine.log import Log
 from trtbuild.engine.monitor import monitor
 from trtbuild.engine.refusals import first_hint, refusal
-from trtbuild.errors import BuildError, InvalidOnnxError, missing_package
+from trtbuild.errors import BuildError, InvalidOnnxError, ProfileError, missing_package
 
 if TYPE_CHECKING:
     from trtbuild.worker import Emit
@@ -55,7 +55,7 @@ def build_plan(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
     plan = builder.build_serialized_network(network, config)
     Path(request["log"]).write_text(log.text(), encoding="utf-8")
     if plan is None:
-        raise build_error(log, target)
+        raise build_error(log, target, cancelled=progress.cancelled)
     data = bytes(plan)
     Path(request["plan"]).write_bytes(data)
     layers = next((m for _s, m in log.messages if m.startswith("Layers:")), None)
@@ -106,17 +106,17 @@ def _add_profiles(builder: Any, network: Any, config: Any, profiles: Any, log: L
         profile = builder.create_optimization_profile()
         for name, (low, opt, high) in shapes.items():
             if name not in present:
-                raise BuildError(f"profile {number} names {name!r}, which is no input", place="TensorRT")
+                raise ProfileError(f"profile {number} names {name!r}, which is no input", place="TensorRT")
             profile.set_shape(name, tuple(low), tuple(opt), tuple(high))
             if [tuple(s) for s in profile.get_shape(name)] != [tuple(low), tuple(opt), tuple(high)]:
-                raise BuildError(
+                raise ProfileError(
                     f"profile {number} did not take {name}: min {low}, opt {opt}, max {high}",
                     place="TensorRT",
                     hint="min <= opt <= max must hold on every axis, and fixed axes must match the model",
                 )
         if config.add_optimization_profile(profile) != number:
             log.raise_errors(f"adding optimisation profile {number}")
-            raise BuildError(f"optimisation profile {number} was refused", place="TensorRT")
+            raise ProfileError(f"optimisation profile {number} was refused", place="TensorRT")
 
 
 def _inspect(trt: Any, logger: Any, plan: bytes) -> str | None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from trtbuild.errors import BuildError
+from trtbuild.engine.failures import classify
 
 _NO_GPU = "cudaError 35"  # what TensorRT-RTX logs without a driver, and then goes on
 _SHOWN = 6  # error lines of TensorRT that a user is shown
@@ -31,7 +32,11 @@ class Log:
                 trt.ILogger.__init__(self)
 
             def log(self, severity: Any, message: str) -> None:
-                messages.append((str(severity).rpartition(".")[2], message))
+                word = str(severity).rpartition(".")[2]
+                messages.append((word, message))
+                if word != "VERBOSE" and _NO_GPU not in message:
+                    sys.stderr.write(f"[{word}] {_first_line(message)}\n")  # the last lines, should the process die
+                    sys.stderr.flush()
 
         return Logger()
 
@@ -51,7 +56,8 @@ class Log:
             BuildError: There is an error line.
         """
         if self.errors():
-            raise BuildError(f"{doing}: {self.said()}", place="TensorRT", hint="the lines are TensorRT's own")
+            kind, lever = classify(self.errors())
+            raise kind(f"{doing}: {self.said()}", place="TensorRT", hint=lever)
 
     def said(self) -> str:
         """TensorRT's own first error lines; the first one is the cause."""
