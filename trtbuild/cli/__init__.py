@@ -27,6 +27,7 @@ COMMANDS = {
     "verify": "Compare an ONNX file with its FP32 reference.",
     "bench": "Measure ONNX files and plans side by side.",
     "package": "Write a Triton model folder from verified plans.",
+    "estimate": "Estimate how fast plans or ONNX files are on a target, from its datasheet.",
     "report": "Print the report of a finished build.",
     "inspect": "Say what a plan or an ONNX file is, without loading it.",
     "diff": "Say what changed between two plans or two ONNX files.",
