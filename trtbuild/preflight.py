@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trtbuild import calibration, engine, rewriter, triton
-from trtbuild.artifacts import CALIBRATED, Target
+from trtbuild.artifacts import CALIBRATED, QUANTIZED, Target
 from trtbuild.errors import SpecError, missing_package
 from trtbuild.feeds import hold_reader
-from trtbuild.spec import Spec, check_target
+from trtbuild.spec import Spec, check_precision, check_target
 from trtbuild.store import check_writable
 from trtbuild.verification import Rule, TaskMetric
 
@@ -39,6 +39,8 @@ def preflight(spec: Spec, targets: Sequence[Target], output: Path) -> None:
         )
     for target in targets:
         check_target(target, spec.precision)
+        for asked in (*spec.precision_overrides.values(), *([spec.rest] if spec.precision in QUANTIZED else [])):
+            check_precision(target, asked)
         engine.hold_available(target)
         engine.hold_options(target, options)
     own = [rule.name for file in spec.rewrite.rules for rule in rewriter.rules_from(spec.folder / file)]

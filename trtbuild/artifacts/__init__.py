@@ -9,6 +9,7 @@ from __future__ import annotations
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
 from trtbuild.artifacts.differences import INSIGNIFICANT, Change, Difference
 from trtbuild.artifacts.engines import Benchmark, EnginePlan, Latency, PrecisionShare, Timing
+from trtbuild.artifacts.estimates import Bound, Estimate, PartEstimate
 from trtbuild.artifacts.files import EntryPath, StoredFile, from_json, stored_files, to_json
 from trtbuild.artifacts.graphs import (
     AppliedEdit,
@@ -55,6 +56,7 @@ __all__ = [
     "AppliedEdit",
     "AxisRange",
     "Benchmark",
+    "Bound",
     "Build",
     "BuildOptions",
     "CalibrationTable",
@@ -68,6 +70,7 @@ __all__ = [
     "EngineTensor",
     "EntryPath",
     "EqualizedOnnx",
+    "Estimate",
     "ExportedOnnx",
     "Front",
     "FrontPoint",
@@ -79,6 +82,7 @@ __all__ = [
     "NodeSensitivity",
     "OptimizationProfile",
     "OutputComparison",
+    "PartEstimate",
     "Precision",
     "PrecisionShare",
     "RewrittenOnnx",
