@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from trtbuild.artifacts import (
 from trtbuild.backends import BACKENDS
 from trtbuild.device import compute_capabilities
 from trtbuild.engine.layers import from_inspector, from_log, precision_share
+from trtbuild.engine.probing import Probe, probe
+from trtbuild.engine.refusals import first_hint, listed, refusal
 from trtbuild.errors import InvalidOnnxError, MissingDependencyError, PrecisionError, missing_package
 from trtbuild.spec import check_profiles, check_target
 
@@ -98,8 +101,9 @@ def compile(  # noqa: A001
     hold_available(target)
     backend = BACKENDS.load(target.backend)
     plan, log = folder / "model.plan", folder / "build.log"
-    answer = worker.call(
-        "trtbuild.engine.building:build_plan",
+    answer = _build(
+        value,
+        folder,
         {
             "backend": target.backend,
             "onnx": str(value.model.path),
@@ -133,6 +137,36 @@ def compile(  # noqa: A001
     if not allow_precision_fallback:
         _hold_to_precision(result)
     return result
+
+
+def _build(typed: TypedOnnx, folder: Path, request: dict[str, Any], **call: Any) -> Any:
+    """Builds in a worker process; where TensorRT cannot parse the model, finds out all that it refuses."""
+    try:
+        return worker.call("trtbuild.engine.building:build_plan", request, **call)
+    except InvalidOnnxError as error:
+        if not isinstance(error.result, dict) or "refused" not in error.result:
+            raise
+        raise _all_refused(typed, folder, request["backend"], error.result["refused"]) from error
+
+
+def _all_refused(typed: TypedOnnx, folder: Path, backend: str, said: list[dict[str, str]]) -> InvalidOnnxError:
+    """The error that names everything the parser refuses; for large weights, what it met first."""
+    known = Probe([refusal(s["text"], node=s["node"], operator=s["operator"]) for s in said])
+    if typed.model.total_size <= onnxfile.EXTERNAL_DATA_ABOVE:
+        request = {"backend": backend}
+        known = probe(
+            typed.model.path,
+            folder,
+            lambda file: worker.call("trtbuild.engine.parsing:refused", {**request, "onnx": str(file)}),
+        )
+    rest = f"\n    {known.not_judged} nodes that hang on these could not be judged" if known.not_judged else ""
+    error = InvalidOnnxError(
+        f"TensorRT cannot parse it:\n{listed(known.refusals)}{rest}",
+        place=str(typed.model.path),
+        hint=first_hint(known.refusals),
+    )
+    error.result = {"refused": [asdict(r) for r in known.refusals], "not_judged": known.not_judged}
+    return error
 
 
 def hold_available(target: Target) -> None:

@@ -6,7 +6,6 @@ the log brings becomes an exception, and the first one that is not about a missi
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,8 @@ from trtbuild.backends import BACKENDS
 from trtbuild.engine.failures import build_error
 from trtbuild.engine.log import Log
 from trtbuild.engine.monitor import monitor
-from trtbuild.engine.refusals import first_hint, refusal
-from trtbuild.errors import BuildError, InvalidOnnxError, ProfileError, missing_package
+from trtbuild.engine.parsing import load_tensorrt, parse
+from trtbuild.errors import BuildError, ProfileError
 
 if TYPE_CHECKING:
     from trtbuild.worker import Emit
@@ -35,15 +34,12 @@ def build_plan(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
         ``version``, ``layers`` (the log's message, or None), ``inspector`` (JSON text, or None), ``warnings``.
     """
     backend = BACKENDS.load(request["backend"])
-    try:
-        trt = importlib.import_module(backend.PACKAGE)
-    except ImportError as error:
-        raise missing_package(backend.PACKAGE, backend.EXTRA, needed_for=f"the backend {request['backend']}") from error
+    trt = load_tensorrt(request["backend"])
     log = Log(trt)
     logger = log.logger()
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = _parse(trt, logger, network, request["onnx"], log)
+    parser = parse(trt, logger, network, request["onnx"], log)
     config = builder.create_builder_config()
     target = from_json(Target, request["target"])
     _configure(trt, config, request)
@@ -62,27 +58,6 @@ def build_plan(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
     inspector = None if layers is not None or not backend.NEEDS_GPU_TO_BUILD else _inspect(trt, logger, data)
     del parser  # it owns what the network points to
     return {"version": str(trt.__version__), "layers": layers, "inspector": inspector, "warnings": log.warnings()}
-
-
-def _parse(trt: Any, logger: Any, network: Any, onnx: str, log: Log) -> Any:
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(onnx):
-        errors = [parser.get_error(number) for number in range(parser.num_errors)]
-        refused = [
-            refusal(e.desc(), node=_said_by(e, "node_name"), operator=_said_by(e, "node_operator")) for e in errors
-        ]
-        refused = list(dict.fromkeys(refused)) or [refusal(text) for text in log.errors()] or [refusal("")]
-        raise InvalidOnnxError(
-            "TensorRT cannot parse it:\n    " + "\n    ".join(map(str, refused)),
-            place=onnx,
-            hint=first_hint(refused),
-        )
-    return parser
-
-
-def _said_by(error: Any, name: str) -> str:
-    """What a parser error knows by that name; older releases know less."""
-    return str(getattr(error, name, lambda: "")())
 
 
 def _configure(trt: Any, config: Any, request: Mapping[str, Any]) -> None:
