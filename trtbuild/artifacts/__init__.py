@@ -7,6 +7,7 @@ beyond reading themselves. Files are named by a path relative to the entry they 
 from __future__ import annotations
 
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
+from trtbuild.artifacts.differences import INSIGNIFICANT, Change, Difference
 from trtbuild.artifacts.engines import Benchmark, EnginePlan, Latency, PrecisionShare, Timing
 from trtbuild.artifacts.files import EntryPath, StoredFile, from_json, stored_files, to_json
 from trtbuild.artifacts.graphs import (
@@ -29,6 +30,7 @@ from trtbuild.artifacts.tensors import (
     CALIBRATED,
     QUANTIZED,
     AxisRange,
+    Gap,
     NodePrecision,
     OptimizationProfile,
     Precision,
@@ -39,14 +41,17 @@ from trtbuild.artifacts.tensors import (
 
 __all__ = [
     "CALIBRATED",
+    "INSIGNIFICANT",
     "QUANTIZED",
     "AppliedEdit",
     "AxisRange",
     "Benchmark",
     "Build",
     "CalibrationTable",
+    "Change",
     "ChannelRange",
     "DeclinedMatch",
+    "Difference",
     "EngineLayer",
     "EngineLayers",
     "EnginePlan",
@@ -56,6 +61,7 @@ __all__ = [
     "ExportedOnnx",
     "Front",
     "FrontPoint",
+    "Gap",
     "GateResult",
     "Latency",
     "LayerTensor",
