@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtbuild.artifacts import Target, from_json
+from trtbuild.artifacts import Target
 from trtbuild.backends import BACKENDS
 from trtbuild.engine.failures import build_error
 from trtbuild.engine.log import Log
@@ -41,7 +41,7 @@ def build_plan(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = parse(trt, logger, network, request["onnx"], log)
     config = builder.create_builder_config()
-    target = from_json(Target, request["target"])
+    target = Target(**request["target"])
     _configure(trt, config, request)
     backend.aim(trt, config, target)
     log.raise_errors("configuring the build")
