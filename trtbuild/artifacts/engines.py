@@ -42,6 +42,7 @@ class EnginePlan:
         work: Shares of the matrix work by precision.
         log: The builder's messages, warnings and up.
         warnings: Options that this backend ignores, and the builder's own warnings worth a person's time.
+        reproducible: Whether a second build, in another process, gave the same bytes; None where there was none.
     """
 
     plan: StoredFile
@@ -56,6 +57,7 @@ class EnginePlan:
     work: PrecisionShare
     log: StoredFile
     warnings: tuple[str, ...] = ()
+    reproducible: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 @click.option("--optimization-level", type=click.IntRange(0, 5))
 @click.option("--workspace-mib", type=click.IntRange(min=1))
 @click.option("--timeout", "timeout_s", type=float, default=3600, show_default=True, help="Seconds.")
+@click.option("--memory-limit-mib", type=click.IntRange(min=1), help="Of this machine's memory; default: no limit.")
+@click.option("--check-reproducible", is_flag=True, help="Build twice and say whether the bytes are the same.")
+@click.option("--python", default="", help="A Python whose TensorRT builds it, such as venv/bin/python.")
 @common
 def command(
     model: Path,
@@ -44,6 +47,9 @@ def command(
     optimization_level: int | None,
     workspace_mib: int | None,
     timeout_s: float,
+    memory_limit_mib: int | None,
+    check_reproducible: bool,
+    python: str,
     console: Console,
 ) -> None:
     """Build a TensorRT plan from a typed ONNX file.
@@ -64,10 +70,11 @@ def command(
 
     def make(folder: Path) -> object:
         done = compile_plan(
-            typed_from_file(model, tf32=tf32, profiles=profiles), folder, target=resolve_target(target),
+            typed_from_file(model, tf32=tf32, profiles=profiles), folder, target=resolve_target(target, python=python),
             profiles=profiles,
             allow_precision_fallback=allow_precision_fallback, optimization_level=optimization_level,
             workspace_mib=workspace_mib, timeout_s=timeout_s,
+            memory_limit_mib=memory_limit_mib, check_reproducible=check_reproducible,
             on_progress=lambda phase, share: console.progress("compile", share, phase),
         )  # fmt: skip
         base = output.resolve().parent

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trtbuild import onnxfile, worker
+from trtbuild import onnxfile
 from trtbuild.artifacts import (
     EngineLayers,
     EnginePlan,
@@ -22,18 +21,15 @@ from trtbuild.artifacts import (
 )
 from trtbuild.backends import BACKENDS
 from trtbuild.device import compute_capabilities
+from trtbuild.engine.attempt import Attempt, Progress, part_of, why_not_the_same
 from trtbuild.engine.hardware import hold_to_hardware
 from trtbuild.engine.layers import from_inspector, from_log, precision_share
-from trtbuild.engine.probing import Probe, probe
-from trtbuild.engine.refusals import first_hint, listed, refusal
 from trtbuild.errors import InvalidOnnxError, MissingDependencyError, PrecisionError, missing_package
+from trtbuild.interpreters import hold_package
 from trtbuild.spec import check_capability, check_profiles
 
 _LOWEST_FIRST: tuple[Precision, ...] = ("fp8", "int4", "int8", "int8_weights", "bf16", "fp16")
 """Which precision a typed file is said to have: the one that the fewest targets can do."""
-
-Progress = Callable[[str, float], None]
-"""Takes the builder's phase and the share done, 0 to 1."""
 
 
 def typed_from_file(path: Path, *, tf32: bool = False, profiles: Sequence[OptimizationProfile] = ()) -> TypedOnnx:
@@ -72,6 +68,8 @@ def compile(  # noqa: A001
     optimization_level: int | None = None,
     workspace_mib: int | None = None,
     timeout_s: float = 3600,
+    memory_limit_mib: int | None = None,
+    check_reproducible: bool = False,
     on_progress: Progress = lambda _phase, _share: None,
 ) -> EnginePlan:
     """Builds a TensorRT plan and checks that it runs in the precision its graph asks for.
@@ -85,6 +83,8 @@ def compile(  # noqa: A001
         optimization_level: 0 to 5; the backend's default when left out.
         workspace_mib: Limit of the workspace, MiB; none when left out.
         timeout_s: Seconds after which the build is stopped.
+        memory_limit_mib: MiB of the machine's memory above which it is stopped; none when left out.
+        check_reproducible: Build a second time, in another process, and compare the bytes.
         on_progress: Called with the builder's phase and the share done.
 
     Returns:
@@ -93,7 +93,9 @@ def compile(  # noqa: A001
     Raises:
         MissingDependencyError: The backend's package, or the GPU it needs, is missing.
         SpecError: The target cannot compute some of its nodes, or the profiles do not fit.
-        BuildError: TensorRT refuses, crashes (WorkerCrashedError), or falls back (PrecisionError).
+        InvalidOnnxError: TensorRT cannot parse it; all that it refuses is named.
+        BuildError: TensorRT refuses, crashes (WorkerCrashedError), or falls back (PrecisionError); ``errors`` has the
+            tree.
     """
     folder = Path(workdir)
     value = typed if isinstance(typed, TypedOnnx) else typed_from_file(Path(typed), profiles=profiles)
@@ -103,23 +105,24 @@ def compile(  # noqa: A001
     hold_available(target)
     backend = BACKENDS.load(target.backend)
     plan, log = folder / "model.plan", folder / "build.log"
-    answer = _build(
+    attempt = Attempt(
         value,
-        folder,
         {
             "backend": target.backend,
             "onnx": str(value.model.path),
-            "plan": str(plan),
-            "log": str(log),
             "target": to_json(target),
             "profiles": _by_input(value.inputs, profiles),
             "tf32": value.precision == "tf32",
             "workspace_mib": workspace_mib,
             "optimization_level": optimization_level,
         },
-        on_event=lambda event: on_progress(event["phase"], event["share"]),
-        timeout_s=timeout_s,
+        target.python,
+        timeout_s,
+        memory_limit_mib,
     )
+    passes = 2 if check_reproducible else 1
+    answer = attempt.build(part_of(on_progress, 0, passes), plan=plan, log=log)
+    same = attempt.gives_again(plan, part_of(on_progress, 1, passes)) if check_reproducible else None
     options = {"optimization_level": optimization_level, "workspace_mib": workspace_mib}
     warnings = [said for option, said in backend.IGNORES.items() if options.get(option) is not None]
     result = EnginePlan(
@@ -134,41 +137,12 @@ def compile(  # noqa: A001
         layers=(layers := _layers(answer)),
         work=precision_share(layers, value.assignment, value.macs),
         log=StoredFile.of(log),
-        warnings=(*warnings, *answer["warnings"]),
+        warnings=(*warnings, *answer["warnings"], *((why_not_the_same(target.backend),) if same is False else ())),
+        reproducible=same,
     )
     if not allow_precision_fallback:
         _hold_to_precision(result)
     return result
-
-
-def _build(typed: TypedOnnx, folder: Path, request: dict[str, Any], **call: Any) -> Any:
-    """Builds in a worker process; where TensorRT cannot parse the model, finds out all that it refuses."""
-    try:
-        return worker.call("trtbuild.engine.building:build_plan", request, **call)
-    except InvalidOnnxError as error:
-        if not isinstance(error.result, dict) or "refused" not in error.result:
-            raise
-        raise _all_refused(typed, folder, request["backend"], error.result["refused"]) from error
-
-
-def _all_refused(typed: TypedOnnx, folder: Path, backend: str, said: list[dict[str, str]]) -> InvalidOnnxError:
-    """The error that names everything the parser refuses; for large weights, what it met first."""
-    known = Probe([refusal(s["text"], node=s["node"], operator=s["operator"]) for s in said])
-    if typed.model.total_size <= onnxfile.EXTERNAL_DATA_ABOVE:
-        request = {"backend": backend}
-        known = probe(
-            typed.model.path,
-            folder,
-            lambda file: worker.call("trtbuild.engine.parsing:refused", {**request, "onnx": str(file)}),
-        )
-    rest = f"\n    {known.not_judged} nodes that hang on these could not be judged" if known.not_judged else ""
-    error = InvalidOnnxError(
-        f"TensorRT cannot parse it:\n{listed(known.refusals)}{rest}",
-        place=str(typed.model.path),
-        hint=first_hint(known.refusals),
-    )
-    error.result = {"refused": [asdict(r) for r in known.refusals], "not_judged": known.not_judged}
-    return error
 
 
 def hold_available(target: Target) -> None:
@@ -176,15 +150,18 @@ def hold_available(target: Target) -> None:
 
     Raises:
         MissingDependencyError: The backend's package, or the GPU it needs, is missing.
+        UsageError: The target names an interpreter that is not there.
     """
     backend = BACKENDS.load(target.backend)
+    if target.python:
+        hold_package(target.python, backend.PACKAGE, backend.DISTRIBUTIONS[0])
     if backend.NEEDS_GPU_TO_BUILD and not compute_capabilities():
         raise MissingDependencyError(
             f"the backend {target.backend} builds on the GPU it builds for, and this machine shows none",
             place=f"target {target.name}",
             hint="run this on the target machine with trtbuild[gpu]" + _built_elsewhere(target),
         )
-    if importlib.util.find_spec(backend.PACKAGE) is None:
+    if not target.python and importlib.util.find_spec(backend.PACKAGE) is None:
         raise missing_package(backend.PACKAGE, backend.EXTRA, needed_for=f"the backend {target.backend}")
 
 

@@ -21,11 +21,12 @@ from trtbuild.artifacts import (
     Verification,
     to_json,
 )
-from trtbuild.backends import packages
+from trtbuild.backends import BACKENDS, packages
 from trtbuild.content import json_digest
 from trtbuild.device import gpus
 from trtbuild.enginerun import can_run
 from trtbuild.feeds import Samples
+from trtbuild.interpreters import interpreter
 from trtbuild.recipes.keys import as_json
 from trtbuild.spec import Spec
 from trtbuild.steps import Steps
@@ -38,7 +39,7 @@ def compile(  # noqa: A001  the stage's name
     """Builds the plan of one target."""
     name = f"compile {target.name}"
     options = spec.build.model_dump()
-    same_plan = replace(target, name="", gpu="")  # two names of one capability share their plan
+    same_plan = replace(target, name="", gpu="", python="")  # two names of one capability share their plan
 
     plan = steps.take(
         name,
@@ -52,9 +53,9 @@ def compile(  # noqa: A001  the stage's name
                 "precision": typed.precision,
                 "profiles": as_json(profiles),
                 "assignment": dict(typed.assignment),
-                **{k: v for k, v in options.items() if k != "timeout_s"},
+                **{k: v for k, v in options.items() if k not in ("timeout_s", "memory_limit_mib")},
             },
-            toolchain(*packages(target.backend)),
+            _toolchain_of(target),
         ),
         lambda folder: engine.compile(
             typed,
@@ -201,7 +202,17 @@ def package(
 def _device(plan: EnginePlan) -> dict[str, str]:
     """What running a plan depends on beside the plan: the GPUs, their driver, and the TensorRT that loads it."""
     found = {f"gpu {number}": f"{g.name}, driver {g.driver}" for number, g in enumerate(gpus())}
-    return found | toolchain(*packages(plan.target.backend))
+    return found | _toolchain_of(plan.target)
+
+
+def _toolchain_of(target: Target) -> dict[str, str]:
+    """Versions of what builds for a target and loads its plans: where it names a Python, those that are there."""
+    if not target.python:
+        return toolchain(*packages(target.backend))
+    backend = BACKENDS.load(target.backend)
+    other = interpreter(target.python, backend.PACKAGE)
+    found = {"interpreter": ".".join(map(str, other.version)), **other.versions(backend.DISTRIBUTIONS, backend.PACKAGE)}
+    return toolchain() | found
 
 
 def _interface_digest(plan: EnginePlan) -> str:

@@ -166,6 +166,16 @@ class BuildSpec(_Strict):
         False, description="Accept a plan whose matrix work does not all run in the precision asked for."
     )
     timeout_s: float = Field(3600, gt=0, description="Seconds after which a build is stopped.")
+    memory_limit_mib: int | None = Field(
+        None,
+        ge=1,
+        description="MiB of this machine's memory that the builder's process may hold of its own; default: no limit.",
+    )
+    check_reproducible: bool = Field(
+        False,
+        description="Build every plan a second time, in another process, and say whether the bytes are the same; it "
+        "takes twice as long.",
+    )
     optimization_level: int | None = Field(
         None, ge=0, le=5, description="Builder optimisation level; TensorRT-RTX accepts and ignores it."
     )
