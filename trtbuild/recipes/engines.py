@@ -179,12 +179,14 @@ def bench(
 def package(
     steps: Steps, spec: Spec, plans: Sequence[EnginePlan], proofs: Sequence[Verification]
 ) -> tuple[TritonModel, ...]:
-    """One Triton folder a backend; its plans share the folder by compute capability."""
-    backends = list(dict.fromkeys(p.target.backend for p in plans))
+    """One Triton folder a TensorRT; its plans share the folder by compute capability."""
+    fleets: dict[tuple[str, str], list[EnginePlan]] = {}
+    for plan in plans:
+        fleets.setdefault((plan.target.backend, plan.backend_version), []).append(plan)
+    names = _folder_names(spec.model.name, list(fleets))
     made = []
-    for backend in backends:
-        fleet = [p for p in plans if p.target.backend == backend]
-        name = spec.model.name if len(backends) == 1 else f"{spec.model.name}_{backend}"
+    for builder, fleet in fleets.items():
+        name = names[builder]
         options = spec.triton.model_dump()
 
         def recipe(fleet: list[EnginePlan] = fleet, name: str = name, options: dict[str, Any] = options) -> Recipe:
@@ -204,6 +206,19 @@ def package(
 
         made.append(steps.take("package", TritonModel, recipe, make, reporting.said.package))
     return tuple(made)
+
+
+def _folder_names(model: str, builders: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """A Triton folder's name for each backend and version: no longer than it takes to tell them apart."""
+    if len(builders) == 1:
+        return {builders[0]: model}
+    names = {}
+    for backend, version in builders:
+        others = [v for b, v in builders if b == backend and v != version]
+        major = version.partition(".")[0]
+        same_major = any(v.partition(".")[0] == major for v in others)
+        names[backend, version] = f"{model}_{backend}" + (version if same_major else major if others else "")
+    return names
 
 
 def _device(plan: EnginePlan) -> dict[str, str]:
