@@ -6,8 +6,9 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from trtbuild.artifacts import Role
 from trtbuild.console import human_size
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ def lines(layers: EngineLayers, columns: int | None) -> list[str]:
     if not layers.detailed:
         return [f"kernels    {len(layers)}, of which only names are known: built without detailed profiling verbosity"]
     roles = Counter(layer.role for layer in layers)
-    known = ("matrix", "attention", "generated", "reformat", "other")
-    said = ", ".join(f"{roles[role]} {role}" for role in known if roles[role])
+    said = ", ".join(f"{roles[role]} {role}" for role in get_args(Role) if roles[role])
     several = f" over {len(layers.profiles)} profiles" if len(layers.profiles) > 1 else ""
     found = [f"kernels    {len(layers)}{several}: {said}"]
     found.append(f"fused      {len(layers.fused)} kernels do the work of more than one ONNX node")
@@ -138,8 +138,9 @@ def rows(layers: EngineLayers, numbers: Sequence[int], columns: int | None) -> s
     for number in numbers:
         k = layers[number]
         work = "-" if k.macs == 0 else "?" if k.flops is None else flops(k.flops)
+        name = k.name if columns is None else k.name.removeprefix("__myl_")
         table.append([
-            str(number), k.name if columns is None else k.name.removeprefix("__myl_"), k.role, "" if k.role == "other" else k.precision, work,
+            str(number), name, k.role, "" if k.role == "other" else k.precision, work,
             "?" if k.bytes is None else human_size(k.bytes), str(k.profile), "?" if k.stream is None else str(k.stream),
             _nodes(k),
         ])  # fmt: skip
