@@ -7,6 +7,7 @@ beyond reading themselves. Files are named by a path relative to the entry they 
 from __future__ import annotations
 
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
+from trtbuild.artifacts.diagnosis import Cause, Diagnosis, Suspect, TensorError
 from trtbuild.artifacts.differences import INSIGNIFICANT, Change, Difference
 from trtbuild.artifacts.engines import Benchmark, EnginePlan, Latency, PrecisionShare, Timing
 from trtbuild.artifacts.estimates import Bound, Estimate, PartEstimate
@@ -50,19 +51,19 @@ from trtbuild.artifacts.tensors import (
 )
 
 __all__ = [
-    "CALIBRATED",
-    "INSIGNIFICANT",
-    "QUANTIZED",
     "AppliedEdit",
     "AxisRange",
     "Benchmark",
     "Bound",
     "Build",
     "BuildOptions",
+    "CALIBRATED",
     "CalibrationTable",
+    "Cause",
     "Change",
     "ChannelRange",
     "DeclinedMatch",
+    "Diagnosis",
     "Difference",
     "EngineLayer",
     "EngineLayers",
@@ -76,6 +77,7 @@ __all__ = [
     "FrontPoint",
     "Gap",
     "GateResult",
+    "INSIGNIFICANT",
     "Latency",
     "LayerTensor",
     "NodePrecision",
@@ -85,6 +87,7 @@ __all__ = [
     "PartEstimate",
     "Precision",
     "PrecisionShare",
+    "QUANTIZED",
     "RewrittenOnnx",
     "Role",
     "ScoreAgreement",
@@ -93,9 +96,11 @@ __all__ = [
     "ShapeParity",
     "StageRecord",
     "StoredFile",
+    "Suspect",
     "Target",
     "TargetRates",
     "TaskScore",
+    "TensorError",
     "TensorRange",
     "TensorSpec",
     "Timing",
