@@ -51,13 +51,15 @@ from trtbuild.artifacts.tensors import (
 )
 
 __all__ = [
+    "CALIBRATED",
+    "INSIGNIFICANT",
+    "QUANTIZED",
     "AppliedEdit",
     "AxisRange",
     "Benchmark",
     "Bound",
     "Build",
     "BuildOptions",
-    "CALIBRATED",
     "CalibrationTable",
     "Cause",
     "Change",
@@ -77,7 +79,6 @@ __all__ = [
     "FrontPoint",
     "Gap",
     "GateResult",
-    "INSIGNIFICANT",
     "Latency",
     "LayerTensor",
     "NodePrecision",
@@ -87,7 +88,6 @@ __all__ = [
     "PartEstimate",
     "Precision",
     "PrecisionShare",
-    "QUANTIZED",
     "RewrittenOnnx",
     "Role",
     "ScoreAgreement",

@@ -9,9 +9,9 @@ from typing import Literal
 from trtbuild.artifacts.files import StoredFile
 
 Cause = Literal["bad weight", "other weight", "swapped inputs", "overflow", "bad scale", "rounding", "other operators"]
-"""What is wrong at a node: NaN or Inf in a weight; a weight that is not the reference's; the reference's inputs in another
-order; a value that the number format cannot hold; a scale that clips or wastes most of its steps; nothing but the number
-format itself; a part of the graph whose operators differ from the reference's, such as a fusion."""
+"""What is wrong at a node: NaN or Inf in a weight; a weight that is not the reference's; the reference's inputs in
+another order; a value that the number format cannot hold; a scale that clips, or wastes most of its steps; nothing but
+the number format itself; operators that are not the reference's, such as a fusion's."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Suspect:
         cause: What is wrong with it.
         explanation: That in a sentence, with figures.
         local_db: The error it adds itself, dB; None where that is NaN or Inf.
-        healed_db: SQNR of the worst output with this one tensor replaced by the reference's; None where NaN or Inf stay.
+        healed_db: SQNR of the worst output without the error that it adds, dB; None with NaN or Inf left.
         healed_cosine: The same as the smallest mean cosine of an output.
         segment: Nodes of the part that makes the tensor, its conversions included.
     """

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trtbuild.emulation import MADE_UP
 from trtbuild.onnxfile import element_types, reads
 
 if TYPE_CHECKING:
@@ -51,17 +52,20 @@ def pairs(reference: ModelProto, subject: ModelProto) -> dict[str, str]:
     by_node = {n.name: n for n in reference.graph.node if n.name}
     made_there = {t for n in reference.graph.node for t in n.output}
     live_here, live_there = _live(subject), _live(reference)
+    makers = {t: n for n in subject.graph.node for t in n.output}
     found: dict[str, str] = {}
     for node in subject.graph.node:
         for index, name in enumerate(node.output):
-            if name not in live_here or mine.get(name) not in floats:
+            if name not in live_here or mine.get(name) not in floats or name.endswith(MADE_UP):
                 continue
-            twin = by_node.get(node.name)
+            maker = makers.get(node.input[0], node) if node.name == f"{name}/round" else node
+            twin = by_node.get(maker.name)
             other = None
             if name in made_there:
                 other = name
-            elif node.op_type not in CONVERSIONS and twin is not None and twin.op_type == node.op_type:
-                other = twin.output[index] if index < len(twin.output) else None
+            elif maker.op_type not in CONVERSIONS and twin is not None and twin.op_type == maker.op_type:
+                place = list(maker.output).index(node.input[0]) if maker is not node else index
+                other = twin.output[place] if place < len(twin.output) else None
             if other in live_there and theirs.get(other) in floats and other not in found.values():
                 found[name] = str(other)
     return found
@@ -130,7 +134,7 @@ def _live(model: ModelProto) -> set[str]:
 def _kinds(model: ModelProto) -> dict[str, str]:
     from onnx import TensorProto
 
-    words = {
+    words: dict[int, str] = {
         TensorProto.FLOAT: "float32", TensorProto.FLOAT16: "float16", TensorProto.BFLOAT16: "bfloat16",
         TensorProto.DOUBLE: "float64",
     }  # fmt: skip

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtbuild.artifacts import Cause
 from trtbuild.debugging.alignment import CONVERSIONS, Segment, nodes_between
-from trtbuild.debugging.parts import RESULT, cut, run
-from trtbuild.onnxfile import reads
+from trtbuild.debugging.parts import RESULT, Graph, cut, run
+from trtbuild.onnxfile import reads, values
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,16 +31,18 @@ class Scene:
     """What a cause is looked for in.
 
     Attributes:
-        reference: The reference's graph, weights in memory.
-        subject: The subject's.
+        reference: The reference's graph.
+        subject: The subject's, weights in memory.
         segment: The part of the subject that makes the tensor.
+        paired: Tensors of the subject to the reference's that they are.
         known: The reference's values of what it begins at and of what it makes, by the subject's names.
         local_nonfinite: NaN and Inf that the part makes of them.
     """
 
-    reference: ModelProto
+    reference: Graph
     subject: ModelProto
     segment: Segment
+    paired: Mapping[str, str]
     known: Arrays
     local_nonfinite: int
 
@@ -69,7 +72,7 @@ def _bad_weight(scene: Scene) -> tuple[Cause, str] | None:
 def _twin(scene: Scene) -> NodeProto | None:
     """The reference's node that makes the tensor, where it is of the same operator."""
     main = scene.segment.main
-    made = {t: n for n in scene.reference.graph.node for t in n.output}
+    made = {t: n for n in scene.reference.model.graph.node for t in n.output}
     twin = made.get(scene.segment.reference)
     return twin if twin is not None and twin.op_type == main.op_type else None
 
@@ -109,7 +112,8 @@ def _other_weight(scene: Scene) -> tuple[Cause, str] | None:
     if twin is None:
         return None
     for index, (mine, theirs) in enumerate(zip(scene.segment.main.input, twin.input, strict=False)):
-        here, there = _constant(scene.subject, mine), _constant(scene.reference, theirs)
+        here = _constant(scene.subject, None, mine)
+        there = _constant(scene.reference.model, scene.reference.folder, theirs)
         if here is None or there is None or not there.size or there.dtype.kind != "f":
             continue
         if here.shape == there.shape and _db(there, here) >= _SAME_WEIGHT_DB:
@@ -124,19 +128,18 @@ def _other_weight(scene: Scene) -> tuple[Cause, str] | None:
     return None
 
 
-def _constant(model: ModelProto, tensor: str) -> NDArray[np.float64] | None:
+def _constant(model: ModelProto, folder: Path | None, tensor: str) -> NDArray[np.float64] | None:
     """The value of a tensor that depends on no input, dequantised; None for others."""
     import numpy as np
-    from onnx import numpy_helper
 
     initial = {t.name: t for t in model.graph.initializer}
     if tensor in initial:
-        return numpy_helper.to_array(initial[tensor]).astype(np.float64)
+        return values(initial[tensor], folder or Path()).astype(np.float64)
     nodes = nodes_between(model, [tensor], ())
     made = {t for n in nodes for t in n.output}
     if not nodes or any(t not in made and t not in initial for n in nodes for t in reads(n)):
         return None
-    return run(cut(model, nodes, {tensor: tensor + RESULT}, ()), {})[tensor + RESULT].astype(np.float64)
+    return run(cut(model, nodes, {tensor: tensor + RESULT}, ()), {}, folder)[tensor + RESULT].astype(np.float64)
 
 
 def _overflow(scene: Scene) -> tuple[Cause, str] | None:
@@ -165,7 +168,11 @@ def _low_types(scene: Scene) -> list[str]:
 
 
 def _other_operators(scene: Scene) -> tuple[Cause, str] | None:
-    theirs = nodes_between(scene.reference, [scene.segment.reference], tuple(scene.segment.begins.values()))
+    theirs = nodes_between(
+        scene.reference.model,
+        [scene.segment.reference],
+        [t for t in scene.paired.values() if t != scene.segment.reference],
+    )
     mine = Counter(n.op_type for n in scene.segment.nodes if n.op_type not in CONVERSIONS)
     other = Counter(n.op_type for n in theirs if n.op_type not in (*CONVERSIONS, "Constant"))
     mine.pop("Constant", None)
@@ -181,15 +188,16 @@ def _listed(ops: Counter[str]) -> str:
 def _bad_scale(scene: Scene) -> tuple[Cause, str] | None:
     """The scale that costs most against the best of those around it, where that is more than rounding does."""
     worst: tuple[float, str] | None = None
-    for node, values, scale in _quantised(scene):
-        own, best, best_scale = _around(values, scale)
+    for node, x, scale in _quantised(scene):
+        own, best, best_scale = _around(x, scale)
         if best - own >= _WORSE_SCALE_DB and (worst is None or best - own > worst[0]):
             import numpy as np
 
-            clipped = 100 * float((np.abs(values) > scale * (_STEPS + 0.5)).mean())
-            used = 100 * min(1.0, float(np.abs(values).max(initial=0)) / (scale * _STEPS))
+            clipped = 100 * float((np.abs(x) > scale * (_STEPS + 0.5)).mean())
+            used = 100 * min(1.0, float(np.abs(x).max(initial=0)) / (scale * _STEPS))
             how = f"clips {clipped:.3g} % of the values" if clipped > 0 else f"uses {used:.3g} % of its range"
-            text = f"the scale {scale:.4g} of {node.input[0]!r} {how} and costs {best - own:.1f} dB: {best_scale:.4g} fits"
+            gain = f"{best_scale:.4g} would keep {best - own:.1f} dB more"
+            text = f"the scale {scale:.4g} of {node.input[0]!r} {how}; {gain}"
             worst = (best - own, text)
     return None if worst is None else ("bad scale", worst[1])
 
@@ -209,8 +217,8 @@ def _quantised(scene: Scene) -> Iterator[tuple[NodeProto, NDArray[np.float64], f
         while tensor not in scene.known and tensor in maker and maker[tensor].op_type in CONVERSIONS:
             tensor = maker[tensor].input[0]
         if scale.size == 1 and tensor in scene.known:
-            values = np.asarray(scene.known[tensor], np.float64).ravel()
-            yield node, values[np.isfinite(values)], float(scale[0])
+            reach = np.asarray(scene.known[tensor], np.float64).ravel()
+            yield node, reach[np.isfinite(reach)], float(scale[0])
 
 
 def _is_fp8(node: NodeProto, initial: Mapping[str, Any]) -> bool:
@@ -220,12 +228,12 @@ def _is_fp8(node: NodeProto, initial: Mapping[str, Any]) -> bool:
     return zero is not None and zero.data_type != TensorProto.INT8
 
 
-def _around(values: NDArray[np.float64], scale: float) -> tuple[float, float, float]:
+def _around(x: NDArray[np.float64], scale: float) -> tuple[float, float, float]:
     """SQNR of a scale, and the best of those from 1/32 to 32 times it with its scale, dB."""
     import numpy as np
 
     def quality(s: float) -> float:
-        return _db(values, np.clip(np.round(values / s), -_STEPS - 1, _STEPS) * s)
+        return _db(x, np.clip(np.round(x / s), -_STEPS - 1, _STEPS) * s)
 
     tried = {scale * 2.0 ** (power / 2): quality(scale * 2.0 ** (power / 2)) for power in range(-10, 11)}
     best = max(tried, key=lambda s: tried[s])

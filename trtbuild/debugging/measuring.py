@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtbuild.artifacts import TensorError
 from trtbuild.debugging.alignment import Segment
-from trtbuild.debugging.parts import RESULT, cut, exposing, run
+from trtbuild.debugging.parts import RESULT, Graph, cut, exposing, run
 from trtbuild.matrixops import tensor_bytes
 from trtbuild.metrics import PairStatistics
 
@@ -24,7 +24,7 @@ _COPIES = 4  # of a tensor at a time: the reference's, the subject's, its own, a
 
 
 def errors_of(
-    reference: ModelProto, subject: ModelProto, parts: Sequence[Segment], feed: Arrays, budget: float
+    reference: Graph, subject: Graph, parts: Sequence[Segment], feed: Arrays, budget: float
 ) -> Iterator[TensorError]:
     """The error of every segment's tensor, in order.
 
@@ -35,11 +35,11 @@ def errors_of(
         feed: Inputs of both.
         budget: Bytes that kept tensors may take together.
     """
-    sizes = tensor_bytes(reference, {n: a.shape for n, a in feed.items()})
+    sizes = tensor_bytes(reference.model, {n: a.shape for n, a in feed.items()})
     for chunk in _chunks(parts, sizes, budget / _COPIES):
         known = reference_values(reference, chunk, feed)
-        there = run(exposing(subject, [s.tensor for s in chunk]), feed)
-        own = run(_local(subject, chunk), {**feed, **known})
+        there = run(exposing(subject.model, [s.tensor for s in chunk]), feed, subject.folder)
+        own = run(_local(subject.model, chunk), {**feed, **known}, subject.folder)
         for segment in chunk:
             right = known[segment.tensor]
             came = _compared(segment.tensor, right, there[segment.tensor + RESULT])
@@ -50,13 +50,31 @@ def errors_of(
             )  # fmt: skip
 
 
-def reference_values(
-    reference: ModelProto, parts: Sequence[Segment], feed: Arrays
-) -> dict[str, NDArray[Any]]:
+def reference_values(reference: Graph, parts: Sequence[Segment], feed: Arrays) -> dict[str, NDArray[Any]]:
     """The reference's values of what the segments make and begin at, by the subject's names."""
     names = {mine: theirs for s in parts for mine, theirs in (*s.begins.items(), (s.tensor, s.reference))}
-    made = run(exposing(reference, list(dict.fromkeys(names.values()))), feed)
+    made = run(exposing(reference.model, list(dict.fromkeys(names.values()))), feed, reference.folder)
     return {mine: made[theirs + RESULT] for mine, theirs in names.items()}
+
+
+def without_own_error(
+    reference: Graph, subject: Graph, segment: Segment, feed: Arrays
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A segment's tensor with the error that came down to it and none of its own, and the reference's.
+
+    Where its own result or what came down has NaN or Inf, the first is the reference's too.
+    """
+    import numpy as np
+
+    known = reference_values(reference, [segment], feed)
+    right = known[segment.tensor]
+    came = run(exposing(subject.model, [segment.tensor]), feed, subject.folder)[segment.tensor + RESULT]
+    own = run(_local(subject.model, [segment]), {**feed, **known}, subject.folder)[segment.tensor + RESULT]
+    if came.shape != right.shape or own.shape != right.shape:
+        return right, right
+    with np.errstate(invalid="ignore", over="ignore"):
+        healed = came.astype(np.float64) + (right.astype(np.float64) - own.astype(np.float64))
+    return np.where(np.isfinite(healed), healed, right).astype(right.dtype), right
 
 
 def _local(subject: ModelProto, chunk: Sequence[Segment]) -> ModelProto:

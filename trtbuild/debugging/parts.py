@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxrun
@@ -62,8 +64,10 @@ def cut(
     for name, new in wanted.items():
         kind = kinds[name]
         there = made.get(name, name)
-        op, to = ("Cast", {"to": TensorProto.FLOAT}) if kind in low else ("Identity", {})
-        part.graph.node.append(onnx.helper.make_node(op, [there], [new], f"{new}/result", **to))
+        out = onnx.helper.make_node("Cast" if kind in low else "Identity", [there], [new], f"{new}/result")
+        if kind in low:
+            out.attribute.append(onnx.helper.make_attribute("to", int(TensorProto.FLOAT)))
+        part.graph.node.append(out)
         part.graph.output.append(
             onnx.helper.make_tensor_value_info(new, TensorProto.FLOAT if kind in low else kind, shaped.get(name))
         )
@@ -71,21 +75,47 @@ def cut(
     return part
 
 
-def run(model: ModelProto, feed: Arrays) -> dict[str, NDArray[Any]]:
-    """Runs a part once, FP16 and BF16 emulated.
+def run(model: ModelProto, feed: Arrays, folder: Path | None = None) -> dict[str, NDArray[Any]]:
+    """Runs a part once.
 
     Args:
         model: What ``cut`` made.
         feed: Values by the tensors' own names, FP32 where the graph has FP16 or BF16.
+        folder: Where weights lie that are not in the model. Where all of them are, FP16 and BF16 are emulated.
     """
     import onnx
 
-    ready = onnxrun.session(emulate(model) if uses_low_precision(model) else model, lean=True)
+    ready = onnxrun.session(
+        emulate(model) if folder is None and uses_low_precision(model) else model, folder=folder, lean=True
+    )
     values = {}
     for v in model.graph.input:
         dtype = onnx.helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type)
         values[v.name] = feed[v.name if v.name in feed else v.name.removesuffix("/fp32")].astype(dtype, copy=False)
     return onnxrun.run(ready, values)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A model whose weights lie on disk, so that its parts run without copies of them.
+
+    Attributes:
+        model: The graph; large weights are named only.
+        folder: Where they lie.
+    """
+
+    model: ModelProto
+    folder: Path
+
+    @classmethod
+    def of(cls, file: Path, scratch: Path) -> Graph:
+        """Reads an ONNX file; one with FP16 or BF16 in its form of FP32 with every result rounded."""
+        from trtbuild import onnxfile
+
+        if uses_low_precision(onnxfile.load(file, weights=False)):
+            emulated = onnxfile.save(emulate(onnxfile.load(file)), scratch / f"{file.stem}.emulated.onnx")
+            file = emulated.path
+        return cls(*onnxfile.with_weights_on_disk(file, scratch))
 
 
 RESULT = "/value"

@@ -9,19 +9,23 @@ from typing import TYPE_CHECKING, Any
 from trtbuild import onnxfile
 from trtbuild.artifacts import StoredFile
 from trtbuild.debugging.alignment import Segment, nodes_between
-from trtbuild.debugging.parts import cut
+from trtbuild.debugging.parts import RESULT, Graph, cut, exposing, run
+from trtbuild.onnxfile import reads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnx import ModelProto
 
+    Arrays = Mapping[str, NDArray[Any]]
+
 
 def reduce_to(
     folder: Path,
-    reference: ModelProto,
+    reference: Graph,
     subject: ModelProto,
     segment: Segment,
-    known: Mapping[str, NDArray[Any]],
+    paired: Mapping[str, str],
+    feed: Arrays,
     bound_db: float,
 ) -> tuple[dict[str, StoredFile], str]:
     """Writes the part that makes one tensor, from both graphs, with the reference's values as inputs.
@@ -31,7 +35,8 @@ def reduce_to(
         reference: What is right.
         subject: What is not.
         segment: The subject's part.
-        known: The reference's values of what it begins at and makes, by the subject's names, and the graph's inputs.
+        paired: Tensors of the subject to the reference's that they are.
+        feed: Inputs of the whole graphs.
         bound_db: What the part's result is held to.
 
     Returns:
@@ -40,23 +45,34 @@ def reduce_to(
     import numpy as np
 
     (folder / "inputs").mkdir(parents=True, exist_ok=True)
-    fed = [r for r in segment.reads if r not in segment.weights]
-    shapes = {n: list(known[n].shape) for n in (*fed, segment.tensor)}
-    mine = cut(subject, segment.nodes, {segment.tensor: "result"}, fed, shapes)
-    theirs = {segment.begins.get(n, n): n for n in fed}
-    nodes = nodes_between(reference, [segment.reference], tuple(theirs))
-    there = {v.name for v in reference.graph.input} | set(theirs)
-    shapes_there = {name: shapes[own] for name, own in theirs.items()} | {segment.reference: shapes[segment.tensor]}
-    other = cut(reference, nodes, {segment.reference: "result"}, [n for n in there if n not in _weights(reference)], shapes_there)
-    names = [v.name for v in mine.graph.input]
-    _rename(other, {theirs_name: _outside(own, names) for theirs_name, own in theirs.items()})
-    files = {
-        "reference.onnx": onnxfile.save(other, folder / "reference.onnx"),
-        "subject.onnx": onnxfile.save(mine, folder / "subject.onnx"),
-    }
-    arrays = {_outside(n, names): np.asarray(known[n]) for n in fed}
+    whole = reference.model
+    others = {theirs: mine for mine, theirs in paired.items() if mine != segment.tensor}
+    nodes = nodes_between(whole, [segment.reference], list(others))
+    inputs = {v.name for v in whole.graph.input} - {t.name for t in whole.graph.initializer}
+    read = dict.fromkeys(t for n in nodes for t in reads(n))
+    begins = dict.fromkeys(
+        [n for n in segment.reads if n not in segment.weights]
+    )  # of both parts, by the subject's names
+    begins |= dict.fromkeys(others.get(t, t) for t in read if t in others or t in inputs)
+    names = {n: paired.get(n, n) for n in (*begins, segment.tensor)}
+    values = {n: a for n, a in feed.items() if n in begins}
+    made = [t for n, t in names.items() if n not in values]
+    found = run(exposing(whole, made), feed, reference.folder)
+    values |= {n: found[t + RESULT] for n, t in names.items() if n not in values}
+    shapes = {n: list(a.shape) for n, a in values.items()}
+    mine = cut(subject, segment.nodes, {segment.tensor: "result"}, list(begins), shapes)
+    shapes_there = {names[n]: shape for n, shape in shapes.items()}
+    other = cut(whole, nodes, {segment.reference: "result"}, [names[n] for n in begins], shapes_there)
+    outer = {n: f"{n}/fp32" if any(v.name == f"{n}/fp32" for v in mine.graph.input) else n for n in begins}
+    _rename(other, {names[n]: outer[n] for n in begins})
+    _declare_alike(mine, other)
+    arrays = {outer[n]: np.ascontiguousarray(values[n]) for n in begins}
     np.savez(folder / "inputs" / "000.npz", **arrays)  # type: ignore[arg-type]
-    files["inputs/000.npz"] = StoredFile.of(folder / "inputs" / "000.npz")
+    files = {
+        "reference.onnx": onnxfile.save(other, folder / "reference.onnx", folder=reference.folder),
+        "subject.onnx": onnxfile.save(mine, folder / "subject.onnx"),
+        "inputs/000.npz": StoredFile.of(folder / "inputs" / "000.npz"),
+    }
     command = (
         f"cd {folder} && trtbuild verify reference.onnx subject.onnx --data calibration/arrays.py:batches "
         f"--arg path=inputs --metric sqnr --min {bound_db:g}"
@@ -64,12 +80,11 @@ def reduce_to(
     return files, command
 
 
-def _weights(model: ModelProto) -> set[str]:
-    return {t.name for t in model.graph.initializer}
-
-
-def _outside(name: str, names: list[str]) -> str:
-    return name if name in names else f"{name}/fp32"
+def _declare_alike(mine: ModelProto, other: ModelProto) -> None:
+    """Declares on each side the inputs that only the other one reads: both take one feed."""
+    for here, there in ((mine, other), (other, mine)):
+        known = {v.name for v in here.graph.input}
+        here.graph.input.extend(v for v in there.graph.input if v.name not in known)
 
 
 def _rename(model: ModelProto, names: Mapping[str, str]) -> None:
