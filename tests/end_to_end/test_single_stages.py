@@ -14,7 +14,7 @@ from harness import Tool, cnn, one_json, populate, sha256, tree, write
 
 COMMANDS = {
     "init", "build", "export", "rewrite", "equalize", "calibrate", "quantize", "compile", "verify", "bench", "package", "report",
-    "inspect", "rules", "methods", "backends", "targets", "doctor", "schema", "demo", "completion",
+    "inspect", "estimate", "diff", "rules", "methods", "backends", "targets", "doctor", "schema", "demo", "completion",
 }  # fmt: skip
 AXIS = ("--axis", "batch=1:4:8")
 NET = """\
@@ -183,6 +183,45 @@ def test_inspect_notices_a_plan_that_is_not_the_described_one(chain: Chain, tmp_
     (tool.folder / "model.plan").write_bytes(data)
     tool.fails(7, "inspect", "model.plan", says=["model.plan"])
     tool.fails(7, "package", "model.plan.json", "--name", "m", "--verification", "proof.json", says=["model.plan"])
+
+
+def test_diff_tells_what_quantising_did(chain: Chain) -> None:
+    found = chain.tool.json("diff", "rewritten.onnx", "typed.onnx")
+    assert (found["kind"], found["same"], found["equivalent"]) == ("onnx", False, False)
+    counts = {c["name"]: (c["before"], c["after"]) for c in found["changes"] if c["topic"] == "operator"}
+    assert counts["QuantizeLinear"][0] == 0 < counts["QuantizeLinear"][1]
+    words = chain.tool.succeeds("diff", "rewritten.onnx", "typed.onnx").stdout
+    assert words.startswith("two different graphs\n")
+    assert f"QuantizeLinear: 0 -> {counts['QuantizeLinear'][1]}" in words
+    assert chain.tool.succeeds("diff", "typed.onnx", "typed.onnx").stdout == "the same model\n"
+
+
+def test_diff_of_two_plans_and_its_exit_code(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    tool.succeeds("quantize", "rewritten.onnx", "half.onnx", "--precision", "fp16", *AXIS)
+    tool.succeeds("compile", "half.onnx", "-o", "half.plan", "--target", "rtx4090", *AXIS)
+    found = tool.json("diff", "model.plan", "half.plan")
+    lost = {c["name"]: (c["before"], c["after"]) for c in found["changes"] if c["topic"] == "node precision"}
+    assert len(lost) == 2
+    assert set(lost.values()) == {("int8", "fp16")}
+    done = tool.run("diff", "model.plan", "half.plan", "--exit-code")
+    assert done.returncode == 7
+    assert done.stdout.startswith("two different plans\n")
+    assert tool.succeeds("diff", "half.plan", "half.plan", "--exit-code").stdout == "the same plan\n"
+    (tool.folder / "half.plan.json").unlink()
+    assert "note: one of them has no description" in tool.succeeds("diff", "model.plan", "half.plan").stdout
+    tool.fails(2, "diff", "model.plan", "half.onnx", says=["two of a kind"])
+
+
+def test_estimate_ranks_precisions_and_says_that_it_is_one(chain: Chain) -> None:
+    found = chain.tool.json("estimate", "rewritten.onnx", "--target", "l4", "--target", "t4", "--axis", "batch=4096")
+    times = {(e["target"], e["precision"]): e["estimated_seconds"] for e in found["estimates"]}
+    for target in ("l4", "t4"):
+        assert 0 < times[target, "int8"] <= times[target, "fp16"] <= times[target, "fp32"]
+    assert all(e["sizes"] == {"batch": 4096} for e in found["estimates"])
+    words = chain.tool.succeeds("estimate", "typed.onnx", "model.plan", "--target", "rtx4090", *AXIS).stdout
+    assert "Estimates from datasheet rates, not measured" in words
+    assert "estimated us" in words.splitlines()[0]
 
 
 def test_package_without_a_verification_is_refused(chain: Chain, tmp_path: Path) -> None:

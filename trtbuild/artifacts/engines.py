@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from trtbuild.artifacts.estimates import Estimate
 from trtbuild.artifacts.files import StoredFile
 from trtbuild.artifacts.layers import EngineLayers
 from trtbuild.artifacts.tensors import OptimizationProfile, Precision, Target, TensorSpec
@@ -42,6 +43,7 @@ class EnginePlan:
         work: Shares of the matrix work by precision.
         log: The builder's messages, warnings and up.
         warnings: Options that this backend ignores, and the builder's own warnings worth a person's time.
+        estimate: Its time on its target from datasheet rates; None where the kernels or the figures are not known.
     """
 
     plan: StoredFile
@@ -56,6 +58,7 @@ class EnginePlan:
     work: PrecisionShare
     log: StoredFile
     warnings: tuple[str, ...] = ()
+    estimate: Estimate | None = None
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from trtbuild.device import gpus
 from trtbuild.enginerun import can_run
 from trtbuild.feeds import Samples
 from trtbuild.recipes.keys import as_json
+from trtbuild.roofline import plan_estimate
 from trtbuild.spec import Spec
 from trtbuild.steps import Steps
 from trtbuild.store import Recipe, code_digest, toolchain
@@ -66,7 +67,11 @@ def compile(  # noqa: A001  the stage's name
         ),
         reporting.said.compile,
     )
-    return replace(plan, target=target)
+    rates = next(fields.rates() for fields in spec.targets if fields.target() == target)
+    known = (
+        bool(rates.peak) and rates.bandwidth is not None
+    )  # a made-up GPU's figures are for ranking, not for a report
+    return replace(plan, target=target, estimate=plan_estimate(plan, rates) if known else None)
 
 
 def verify(

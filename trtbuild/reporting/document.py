@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild import __version__
-from trtbuild.artifacts import Build, EnginePlan, Front, StoredFile, TriedTransform, Verification, to_json
+from trtbuild.artifacts import Build, EnginePlan, Estimate, Front, StoredFile, TriedTransform, Verification, to_json
 
 SCHEMA = 1
+
+_LONGEST = 5  # parts of an estimate that a report names
 
 
 def as_text(document: Any) -> str:
@@ -115,7 +117,14 @@ def _plan(plan: EnginePlan) -> dict[str, Any]:
         "layers": [to_json(layer) for layer in plan.layers],
         "inputs": [to_json(t) for t in plan.inputs],
         "outputs": [to_json(t) for t in plan.outputs],
+        "estimate": _estimate(plan.estimate) if plan.estimate else None,
     }
+
+
+def _estimate(found: Estimate) -> dict[str, Any]:
+    """Totals, and the parts that take longest; every part is what ``trtbuild estimate`` prints."""
+    document: dict[str, Any] = to_json(found)
+    return document | {"parts": [to_json(part) for part in found.longest[:_LONGEST]]}
 
 
 def _verification(proof: Verification) -> dict[str, Any]:

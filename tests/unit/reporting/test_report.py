@@ -15,8 +15,10 @@ from trtbuild.artifacts import (
     DeclinedMatch,
     EngineLayer,
     EngineLayers,
+    Estimate,
     ExportedOnnx,
     Latency,
+    PartEstimate,
     PrecisionShare,
     RewrittenOnnx,
     ShapeParity,
@@ -221,3 +223,19 @@ def test_the_headlines_say_what_matters(tmp_path):
     assert said.calibrate(done.table)[0] == "entropy, 512 samples, 1 tensors"
     assert "RANDOM" in said.calibrate(dataclasses.replace(done.table, synthetic=True))[0]
     assert said.verify(proof(passed=False))[0].startswith("NOT PASSED")
+
+
+def test_an_estimate_is_called_one_wherever_it_stands(tmp_path):
+    part = PartEstimate("gemm_1", ("fc",), "int8", 10, 20, "compute", 3e-6, 4e-6)
+    estimate = Estimate("int8", "l4", {"batch": 8}, (part,) * 7, 21e-6, 28e-6, {"compute": 1.0}, ("k",), ("a guess",))
+    done = build(tmp_path)
+    done = dataclasses.replace(done, plans=(dataclasses.replace(done.plans[0], estimate=estimate),))
+    document = report_document(done)
+    found = document["plans"][0]["estimate"]
+    assert found["estimated_seconds"] == 21e-6
+    assert len(found["parts"]) == 5
+    text = render_report(document)
+    assert "**Estimates, not measurements**" in text
+    assert "| l4 | 21 | 28 | compute 100 % | batch 8 | 5 take 71%: `gemm_1`" in text
+    assert "- l4: a guess\n- l4: 1 kernels are estimated too low" in text
+    assert "stimate" not in render_report(report_document(build(tmp_path))), "nothing is said where there is none"
