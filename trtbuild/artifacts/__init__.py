@@ -25,7 +25,16 @@ from trtbuild.artifacts.graphs import (
     TypedOnnx,
 )
 from trtbuild.artifacts.layers import EngineLayer, EngineLayers, EngineTensor, LayerTensor, Role, WorkShare
-from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
+from trtbuild.artifacts.options import BuildOptions
+from trtbuild.artifacts.proofs import (
+    GateResult,
+    OutputComparison,
+    ScoreAgreement,
+    ShapeCheck,
+    TaskScore,
+    Verification,
+    WorstElement,
+)
 from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
 from trtbuild.artifacts.tensors import (
     CALIBRATED,
@@ -49,6 +58,7 @@ __all__ = [
     "Benchmark",
     "Bound",
     "Build",
+    "BuildOptions",
     "CalibrationTable",
     "Change",
     "ChannelRange",
@@ -77,7 +87,9 @@ __all__ = [
     "PrecisionShare",
     "RewrittenOnnx",
     "Role",
+    "ScoreAgreement",
     "SensitivityTable",
+    "ShapeCheck",
     "ShapeParity",
     "StageRecord",
     "StoredFile",

@@ -34,7 +34,7 @@ COMMANDS = {
     "rules": "List the rewrite rules.",
     "methods": "List the calibration methods.",
     "backends": "List the TensorRT backends.",
-    "targets": "List the targets that ship.",
+    "targets": "List the targets that ship, or tell all of one.",
     "doctor": "Say what this machine can do, and what to install for the rest.",
     "schema": "Print the JSON Schema of the spec.",
     "demo": "Train a small CNN on real digits and take it the whole way.",
