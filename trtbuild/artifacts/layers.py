@@ -38,9 +38,14 @@ class LayerTensor:
     opt_elements: int | None = None
 
     @property
+    def dynamic(self) -> bool:
+        """Whether an axis has no fixed size."""
+        return any(d < 0 for d in self.dims)
+
+    @property
     def elements(self) -> int | None:
         """Elements at the profile's opt sizes; None where an axis is dynamic and nothing shows its size."""
-        return self.opt_elements if any(d < 0 for d in self.dims) else math.prod(self.dims)
+        return self.opt_elements if self.dynamic else math.prod(self.dims)
 
     @property
     def bytes(self) -> int | None:

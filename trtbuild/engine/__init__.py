@@ -22,7 +22,7 @@ from trtbuild.artifacts import (
 from trtbuild.backends import BACKENDS
 from trtbuild.device import compute_capabilities
 from trtbuild.engine.hardware import hold_to_hardware
-from trtbuild.engine.layers import from_inspector, from_log, precision_share
+from trtbuild.engine.layers import from_inspector, from_log, precision_share, weighed
 from trtbuild.errors import InvalidOnnxError, MissingDependencyError, PrecisionError, SpecError, missing_package
 from trtbuild.spec import check_capability, check_profiles
 from trtbuild.store import default_root
@@ -119,7 +119,7 @@ def compile(  # noqa: A001
         inputs=value.inputs,
         outputs=value.outputs,
         profiles=tuple(profiles),
-        layers=(layers := _layers(answer)),
+        layers=(layers := _layers(answer, value, profiles)),
         work=precision_share(layers, value.assignment, value.macs),
         log=StoredFile.of(log),
         warnings=tuple(answer["warnings"]),
@@ -204,10 +204,12 @@ def _built_elsewhere(target: Target) -> str:
     return f", or take backend {' or '.join(able)}" if able else ""
 
 
-def _layers(answer: Any) -> EngineLayers:
-    if answer["layers"] is not None:
-        return from_log(answer["layers"])
-    return from_inspector(answer["inspector"]) if answer["inspector"] is not None else EngineLayers()
+def _layers(answer: Any, typed: TypedOnnx, profiles: Sequence[OptimizationProfile]) -> EngineLayers:
+    """The engine's kernels, with the work that the compiled model's nodes and shapes say they do."""
+    if answer["layers"] is None and answer["inspector"] is None:
+        return EngineLayers()
+    read = from_log(answer["layers"]) if answer["layers"] is not None else from_inspector(answer["inspector"])
+    return weighed(read, onnxfile.load(typed.model.path, weights=False), typed.inputs, profiles)
 
 
 def _by_input(inputs: Sequence[TensorSpec], profiles: Sequence[OptimizationProfile]) -> list[dict[str, Any]]:

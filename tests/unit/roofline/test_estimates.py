@@ -188,6 +188,7 @@ def test_kernels_of_other_profiles_do_not_count_twice(tmp_path):
 def test_a_plan_whose_kernels_are_only_named_has_no_estimate(tmp_path):
     assert plan_estimate(planned(tmp_path, EngineLayer("a", "", "unknown", ())), L4) is None
     assert plan_estimate(planned(tmp_path), L4) is None
+    assert plan_estimate(planned(tmp_path, replace(GEMM, macs=None)), L4) is None, "no product is known"
 
 
 def test_figures_that_are_assumed_are_said(tmp_path):
