@@ -11,7 +11,7 @@ import click
 from trtbuild.cli._options import axes_option, common
 
 if TYPE_CHECKING:
-    from trtbuild.artifacts import Estimate, TargetRates
+    from trtbuild.artifacts import Estimate, PartEstimate, TargetRates
     from trtbuild.console import Console
 
 _USUAL = ("fp32", "fp16", "int8")
@@ -133,8 +133,15 @@ def _share(each: Estimate) -> float:
 
 def _longest(each: Estimate) -> list[str]:
     return [
-        f"  {_micro(p.estimated_seconds):>8} us  {p.precision:<5} {p.bound:<8} {p.name}" for p in each.longest[:_SHOWN]
+        f"  {_micro(p.estimated_seconds):>8} us  {p.precision:<5} {p.bound:<8} {_called(p)}"
+        for p in each.longest[:_SHOWN]
     ]
+
+
+def _called(part: PartEstimate) -> str:
+    """The part's name; of a generated kernel, whose name is a list of steps, a node of it too."""
+    node = next(iter(part.nodes), "")
+    return f"{part.name[:60]} for {node}" if node and node not in part.name else part.name
 
 
 def _micro(seconds: float) -> str:
