@@ -22,17 +22,18 @@ _SHOWN = 5  # parts that are named
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--target", "targets", multiple=True, required=True, help="Target, by name. Give one or more.")
 @click.option("--precision", "precisions", multiple=True, help="Take an FP32 model in this one; fp32, fp16 and int8.")
+@click.option("--profile", default=0, show_default=True, help="Number of a plan's optimisation profile.")
 @axes_option
 @common
 def command(
-    files: tuple[Path, ...], targets: tuple[str, ...], precisions: tuple[str, ...], axes: tuple[str, ...],
-    console: Console,
+    files: tuple[Path, ...], targets: tuple[str, ...], precisions: tuple[str, ...], profile: int,
+    axes: tuple[str, ...], console: Console,
 ) -> None:  # fmt: skip
     """Estimate how fast plans or ONNX files are on a target, from its datasheet: nothing is run.
 
     Each part takes the longer of operations / peak rate and bytes / memory bandwidth. Launches, and parts that run at
     the same time, are left out: the figures rank choices and foretell no latency. A plan needs the description that
-    compile wrote beside it, and is taken at its first profile's opt sizes; an ONNX file at those of --axis, or at 1.
+    compile wrote beside it, and is taken at a profile's opt sizes; an ONNX file at those of --axis, or at 1.
     """
     from trtbuild.artifacts import to_json
     from trtbuild.spec.targets import find_target
@@ -41,22 +42,28 @@ def command(
     for name in targets:
         rates = find_target(name).rates()
         for file in files:
-            made = _of_graph(file, rates, name, precisions, axes) if file.suffix == ".onnx" else [_of_plan(file, rates)]
+            graph = file.suffix == ".onnx"
+            made = _of_graph(file, rates, name, precisions, axes) if graph else [_of_plan(file, rates, profile)]
             found += [(str(file), each) for each in made]
     document = {"estimates": [{"file": file, **to_json(each)} for file, each in found]}
     console.result(document, "\n".join(_lines(found)))
 
 
-def _of_plan(file: Path, rates: TargetRates) -> Estimate:
+def _of_plan(file: Path, rates: TargetRates, profile: int) -> Estimate:
     from trtbuild.artifacts import EnginePlan
     from trtbuild.cli._artifacts import read_artifact
     from trtbuild.errors import UsageError
     from trtbuild.roofline import plan_estimate
 
     plan = read_artifact(EnginePlan, file.with_name(f"{file.name}.json"), "a plan's description")
-    found = plan_estimate(plan, rates)
+    if profile not in range(max(len(plan.profiles), 1)):
+        hint = f"it has {len(plan.profiles)}, counted from 0"
+        raise UsageError(f"the plan has no profile {profile}", place="--profile", hint=hint)
+    found = plan_estimate(plan, rates, profile=profile)
     if found is None:
-        raise UsageError("its description names no kernels", place=str(file), hint="build it with detailed verbosity")
+        raise UsageError(
+            "its description does not say what its kernels do", place=str(file), hint="build it with detailed verbosity"
+        )
     return found
 
 
@@ -105,6 +112,7 @@ def _lines(found: Sequence[tuple[str, Estimate]]) -> list[str]:
                      _micro(each.estimated_seconds_uncached), _ratio(each, beside), _bounds(each)))  # fmt: skip
     lines.append(table(rows))
     lines.append("Estimates from datasheet rates, not measured; launches are left out.")
+    lines += dict.fromkeys(f"{each.target}: {each.source}" for _, each in found if each.source)
     for file, each in found:
         lines += ["", f"{file} in {each.precision} on {each.target}: {_share(each):.0%} of it in", *_longest(each)]
         if each.unknown:

@@ -11,8 +11,8 @@ _IDLE = {"signal", "wait", "shape_call", "no_op", "noop"}
 """Layer types that neither move nor compute anything on the device."""
 
 
-def plan_estimate(plan: EnginePlan, rates: TargetRates) -> Estimate | None:
-    """A plan's time on a target at the first profile's opt sizes, estimated.
+def plan_estimate(plan: EnginePlan, rates: TargetRates, *, profile: int = 0) -> Estimate | None:
+    """A plan's time on a target at one profile's opt sizes, estimated.
 
     Bytes are what each kernel reads, holds and writes, once each, in the types that it really has: so what a reformat
     costs is in it. Operations are those of matrix nodes and attention; elementwise work counts as bytes alone.
@@ -20,16 +20,17 @@ def plan_estimate(plan: EnginePlan, rates: TargetRates) -> Estimate | None:
     Args:
         plan: The plan, with its kernels.
         rates: The target's figures; any target's, not only the one it was built for.
+        profile: Number of the optimisation profile: each has kernels of its own.
 
     Returns:
         The estimate; None where nothing is known of the plan's kernels, or of what they multiply.
     """
-    kernels = [k for k in plan.layers.of_profile(0) if k.kind.lower() not in _IDLE]
+    kernels = [k for k in plan.layers.of_profile(profile) if k.kind.lower() not in _IDLE]
     products = [k.macs for k in kernels if k.role in ("matrix", "attention")]
     if not plan.layers.detailed or (products and not any(products)):
         return None
     roof = roofline(rates)
-    sizes = {axis: r.opt for axis, r in plan.profiles[0].axes.items()} if plan.profiles else {}
+    sizes = {axis: r.opt for axis, r in plan.profiles[profile].axes.items()} if plan.profiles else {}
     parts = [_part(kernel, roof, tf32=plan.precision == "tf32") for kernel in kernels]
     unknown = tuple(k.name for k in kernels if k.macs is None or k.bytes is None)
     return summed(plan.precision, roof, rates, sizes, parts, unknown)
