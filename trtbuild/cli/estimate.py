@@ -38,18 +38,17 @@ def command(
     from trtbuild.artifacts import to_json
     from trtbuild.spec.targets import find_target
 
-    found: list[tuple[str, Estimate]] = []
-    for name in targets:
-        rates = find_target(name).rates()
-        for file in files:
-            graph = file.suffix == ".onnx"
-            made = _of_graph(file, rates, name, precisions, axes) if graph else [_of_plan(file, rates, profile)]
-            found += [(str(file), each) for each in made]
+    rates = [find_target(name).rates() for name in targets]
+    found = []
+    for file in files:
+        graph = file.suffix == ".onnx"
+        made = _of_graph(file, rates, targets, precisions, axes) if graph else _of_plan(file, rates, profile)
+        found += [(str(file), each) for each in made]
     document = {"estimates": [{"file": file, **to_json(each)} for file, each in found]}
     console.result(document, "\n".join(_lines(found)))
 
 
-def _of_plan(file: Path, rates: TargetRates, profile: int) -> Estimate:
+def _of_plan(file: Path, targets: Sequence[TargetRates], profile: int) -> list[Estimate]:
     from trtbuild.artifacts import EnginePlan
     from trtbuild.cli._artifacts import read_artifact
     from trtbuild.errors import UsageError
@@ -59,8 +58,8 @@ def _of_plan(file: Path, rates: TargetRates, profile: int) -> Estimate:
     if profile not in range(max(len(plan.profiles), 1)):
         hint = f"it has {len(plan.profiles)}, counted from 0"
         raise UsageError(f"the plan has no profile {profile}", place="--profile", hint=hint)
-    found = plan_estimate(plan, rates, profile=profile)
-    if found is None:
+    found = [each for rates in targets if (each := plan_estimate(plan, rates, profile=profile))]
+    if not found:
         raise UsageError(
             "its description does not say what its kernels do", place=str(file), hint="build it with detailed verbosity"
         )
@@ -68,21 +67,22 @@ def _of_plan(file: Path, rates: TargetRates, profile: int) -> Estimate:
 
 
 def _of_graph(
-    file: Path, rates: TargetRates, target: str, precisions: Sequence[str], axes: tuple[str, ...]
+    file: Path, rates: Sequence[TargetRates], targets: Sequence[str], precisions: Sequence[str], axes: tuple[str, ...]
 ) -> list[Estimate]:
     from trtbuild import onnxfile
     from trtbuild.cli._options import profiles_from
     from trtbuild.errors import UsageError
     from trtbuild.matrixops import node_precisions
     from trtbuild.registry import nearest_hint
-    from trtbuild.roofline import PRECISIONS, graph_estimate
+    from trtbuild.roofline import PRECISIONS, graph_estimates
     from trtbuild.spec import check_precision, resolve_target
 
     for precision in precisions:
         if precision not in PRECISIONS:
             hint = nearest_hint(precision, PRECISIONS)
             raise UsageError(f"nothing can be estimated in {precision!r}", place="--precision", hint=hint)
-        check_precision(resolve_target(target), precision)
+        for target in targets:
+            check_precision(resolve_target(target), precision)
     model = onnxfile.load(file, weights=False)
     sizes = {a: r.opt for p in profiles_from(axes) for a, r in p.axes.items()}
     written = set(node_precisions(model).values()) - {"fp32"}
@@ -93,7 +93,7 @@ def _of_graph(
             hint="leave --precision out, or give the FP32 model",
         )
     wanted: Sequence[str | None] = (None,) if written else precisions or _USUAL
-    found = [graph_estimate(model, rates, sizes, precision) for precision in wanted]
+    found = graph_estimates(model, rates, sizes, wanted)
     strange = next((axis for axis in sizes if axis not in found[0].sizes), None)
     if strange is not None:
         hint = nearest_hint(strange, found[0].sizes)
