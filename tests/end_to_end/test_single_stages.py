@@ -103,6 +103,18 @@ def test_compile_writes_a_plan_and_its_description(chain: Chain) -> None:
     assert described["target"]["compute_capability"] == "8.9"
 
 
+def test_compile_takes_every_key_of_the_build_block(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    done = tool.json(
+        "compile", "typed.onnx", "-o", "other.plan", "--target", "rtx4090", *AXIS,
+        "--option", "tiling=full", "--option", "tactic_sources=[]", "--workspace-mib", "64",
+    )  # fmt: skip
+    assert done["options"] == {"workspace_mib": 64, "tactic_sources": [], "tiling": "full"}
+    assert [w.partition(":")[0] for w in done["warnings"] if w.startswith("build.")] == [
+        "build.tactic_sources", "build.tiling"
+    ]  # fmt: skip
+
+
 def test_compile_takes_the_precision_from_the_graph(chain: Chain, tmp_path: Path) -> None:
     tool = chain.copy(tmp_path)
     tool.succeeds("quantize", "rewritten.onnx", "fp16.onnx", "--precision", "fp16")
@@ -170,10 +182,57 @@ def test_inspect_reads_a_plan_with_its_description(chain: Chain) -> None:
     assert found["profiles"] == [{"batch": [1, 4, 8]}]
 
 
-def test_inspect_says_the_same_in_words(chain: Chain) -> None:
+def test_inspect_lists_the_kernels_and_their_work(chain: Chain) -> None:
+    found = chain.tool.json("inspect", "model.plan")
+    assert found["kernels"] == len(found["layers"]) == sum(found["roles"].values())
+    (profile,) = found["per profile"]
+    assert profile["flops"]["shares"] == {"int8": pytest.approx(1.0)}
+    assert profile["flops"]["kernels not known"] == 0
+    assert profile["bytes"]["total"] > 0
+    assert {"int8", "fp32"} >= set(profile["bytes"]["shares"]) > set()
+    text = chain.tool.succeeds("inspect", "model.plan", "--layers").stdout
+    assert all(layer["name"] in text for layer in found["layers"])
+    assert "nothing was measured" in text
+
+
+def test_inspect_says_where_a_node_went(chain: Chain) -> None:
+    found = chain.tool.json("inspect", "model.plan")
+    node = next(layer["onnx_nodes"][0] for layer in found["layers"] if layer["macs"])
+    kernels = chain.tool.json("inspect", "model.plan", "--node", node)
+    assert list(kernels) == [node]
+    assert [k["name"] for k in kernels[node]] == [k["name"] for k in found["layers"] if node in k["onnx_nodes"]]
+    assert f"* {node}" in chain.tool.succeeds("inspect", "model.plan", "--node", node).stdout
+    chain.tool.fails(2, "inspect", "model.plan", "--node", node + "s", says=["did you mean", node])
+
+
+def test_inspect_without_the_description_tells_flavour_version_and_targets(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    (tool.folder / "model.plan.json").unlink()
+    found = tool.json("inspect", "model.plan")
+    assert (found["backend"], found["compute capabilities"], found["described by"]) == ("tensorrt_rtx", ["8.9"], [])
+    assert found["version"].split(".")[0].isdecimal()
+    said = tool.succeeds("inspect", "model.plan").stdout
+    assert "compute capability 8.9" in said
+    assert "this is what its first bytes say" in said
+    tool.fails(2, "inspect", "model.plan", "--node", "any", says=["nothing says which kernels"])
+
+
+def test_inspect_loads_a_plan_only_where_there_is_a_gpu(chain: Chain) -> None:
+    from trtbuild.device import compute_capabilities
+
+    if compute_capabilities():
+        pytest.skip("this machine has a GPU")
+    chain.tool.fails(8, "inspect", "model.plan", "--load", says=["no NVIDIA GPU", "leave --load out"])
+
+
+def test_inspect_says_what_an_onnx_file_is(chain: Chain) -> None:
     done = chain.tool.succeeds("inspect", "typed.onnx")
     assert "QuantizeLinear" in done.stdout
     assert "opset" in done.stdout
+    found = chain.tool.json("inspect", "typed.onnx")
+    assert found["matrix nodes"] == {"int8": sum(found["matrix nodes"].values())}
+    assert found["quantize"] == found["operators"]["QuantizeLinear"]
+    chain.tool.fails(2, "inspect", "typed.onnx", "--layers", says=["an ONNX file has no kernels"])
 
 
 def test_inspect_notices_a_plan_that_is_not_the_described_one(chain: Chain, tmp_path: Path) -> None:

@@ -112,10 +112,15 @@ def _plan(plan: EnginePlan) -> dict[str, Any]:
         "backend_version": plan.backend_version,
         "sha256": plan.plan.sha256,
         "size": plan.plan.size,
+        "reproducible": plan.reproducible,
         "kernels": len(plan.layers),
+        "roles": dict(Counter(layer.role for layer in plan.layers)),
         "work": dict(plan.work.shares),
+        "bytes": to_json(plan.layers.of_profile(0).share_by_bytes()),
         "not_honoured": {n: list(pair) for n, pair in plan.work.not_honoured.items()},
         "layers": [to_json(layer) for layer in plan.layers],
+        "tensors": [to_json(tensor) for tensor in plan.layers.tensors],
+        "vanished": list(plan.layers.vanished),
         "inputs": [to_json(t) for t in plan.inputs],
         "outputs": [to_json(t) for t in plan.outputs],
         "estimate": _estimate(plan.estimate) if plan.estimate else None,
@@ -161,9 +166,10 @@ def manifest_document(done: Build, files: Mapping[Path, StoredFile | str]) -> di
         "outputs": {
             name.as_posix(): _digest(file) for name, file in lasting.items()
         },
-        "targets": [to_json(p.target) for p in done.plans],
+        "targets": [to_json(replace(p.target, python="")) for p in done.plans],  # a path is of this machine only
         "profiles": [_profile(p) for p in (done.plans[0].profiles if done.plans else ())],
-        "plans": {p.plan.sha256: {"target": p.target.name, "backend_version": p.backend_version, "onnx": p.onnx}
+        "plans": {p.plan.sha256: {"target": p.target.name, "backend_version": p.backend_version, "onnx": p.onnx,
+                                   "reproducible": p.reproducible}
                   for p in done.plans},
         "serving": {m.name: m.serving for m in done.packaged},
         "warnings": list(done.warnings),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trtbuild.console import human_size
-from trtbuild.reporting.said import shares
+from trtbuild.reporting.said import built, shares
 
 
 def render_report(document: Mapping[str, Any]) -> str:
@@ -138,13 +138,14 @@ def _range(pair: Sequence[float]) -> str:
 def _plans(d: Mapping[str, Any]) -> str:
     rows = [
         (p["target"], p["compute_capability"], f"{p['backend']} {p['backend_version']}", human_size(p["size"]),
-         p["kernels"], shares(p["work"]), f"`{p['sha256'][:16]}`")
+         _kernels(p), shares(p["work"]), _bytes(p), f"`{p['sha256'][:16]}`", built(p["reproducible"]))
         for p in d["plans"]
     ]  # fmt: skip
-    head = ("target", "SM", "built by", "size", "kernels", "matrix work", "SHA-256")
+    head = ("target", "SM", "built by", "size", "kernels", "matrix work", "bytes moved", "SHA-256", "built")
     lines = ["## Engines", _table(head, rows)]
     lines.append("Matrix work is the share of multiply-accumulates by the precision of the kernel that does them, read "
-                 "back from the built engine.")  # fmt: skip
+                 "back from the built engine. Bytes moved are those of every tensor a kernel reads or writes, by the "
+                 "precision it reads in, at the first profile's opt sizes; counted, not measured.")  # fmt: skip
     for plan in d["plans"]:
         if plan["not_honoured"]:
             missed = [(f"`{n}`", asked, got) for n, (asked, got) in plan["not_honoured"].items()]
@@ -177,6 +178,20 @@ def _longest(estimate: Mapping[str, Any]) -> str:
     whole = estimate["estimated_seconds"] or 1.0
     share = sum(p["estimated_seconds"] for p in estimate["parts"]) / whole
     return f"{len(estimate['parts'])} take {share:.0%}: " + ", ".join(f"`{p['name']}`" for p in estimate["parts"])
+
+
+def _kernels(plan: Mapping[str, Any]) -> str:
+    """How many kernels, and how many of them are fused attentions or only move data."""
+    roles = plan.get("roles", {})
+    parts = [f"{roles[role]} {role}" for role in ("attention", "reformat") if roles.get(role)]
+    return f"{plan['kernels']}" + (f" ({', '.join(parts)})" if parts else "")
+
+
+def _bytes(plan: Mapping[str, Any]) -> str:
+    said = plan.get("bytes", {"shares": {}, "unknown": 0})
+    if not said["shares"]:
+        return "not known"
+    return shares(said["shares"]) + (f"; {said['unknown']} kernels not known" if said["unknown"] else "")
 
 
 def _sizes(d: Mapping[str, Any]) -> str:
