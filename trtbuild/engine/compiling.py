@@ -89,7 +89,7 @@ def compile(  # noqa: A001
     hold_to_hardware(value, target, allow_precision_fallback=options.allow_precision_fallback)
     check_profiles(value.inputs, profiles, "profiles")
     hold_available(target)
-    hold_together(target, options)
+    hold_together(target, options, profiles)
     plan, log = folder / "model.plan", folder / "build.log"
     attempt = Attempt(
         value,
