@@ -68,6 +68,15 @@ class EnginePlan:
     reproducible: bool | None = None
     estimate: Estimate | None = None
 
+    @property
+    def not_ready(self) -> str:
+        """Why nothing can run or serve this plan here as it is; empty when it can."""
+        if self.options.get("strip_weights"):
+            return "it was built without its weights (build.strip_weights) and has to be refitted first"
+        if self.options.get("runtime_platform", "same_as_build") != "same_as_build":
+            return f"it was built for {self.options['runtime_platform']} (build.runtime_platform)"
+        return ""
+
 
 @dataclass(frozen=True)
 class Latency:

@@ -249,4 +249,4 @@ def _toolchain_of(target: Target) -> dict[str, str]:
 
 
 def _interface_digest(plan: EnginePlan) -> str:
-    return json_digest([as_json(plan.inputs), as_json(plan.outputs), as_json(plan.profiles)])
+    return json_digest([as_json(plan.inputs), as_json(plan.outputs), as_json(plan.profiles), dict(plan.options)])

@@ -99,7 +99,7 @@ def test_a_second_build_is_compared_on_request(typed, tmp_path):
 
 
 def test_other_bytes_are_a_warning_that_says_why(typed, tmp_path, monkeypatch):
-    """TensorRT-RTX gives the same bytes: here the second plan is damaged on its way to the comparison."""
+    """TensorRT-RTX gives the same bytes here: the second plan is damaged on its way to the comparison."""
     digest = attempt.file_digest
 
     def damaged(file):
@@ -110,8 +110,12 @@ def test_other_bytes_are_a_warning_that_says_why(typed, tmp_path, monkeypatch):
     monkeypatch.setattr(attempt, "file_digest", damaged)
     plan = built(typed["fp16"], tmp_path, check_reproducible=True)
     assert plan.reproducible is False
-    assert any("the two plans differ: tensorrt_rtx times nothing" in w for w in plan.warnings)
-    assert "timing cache" in attempt.why_not_the_same("tensorrt")
+    assert any("the two plans differ: their kernels are the same" in w for w in plan.warnings)
+    assert "timing cache" in attempt.why_not_the_same("tensorrt", same_kernels=False)
+    other = [dataclasses.replace(layer, precision="fp32") for layer in plan.layers.layers]
+    assert attempt.kernels_alike(plan.layers.layers, plan.layers.layers)
+    assert not attempt.kernels_alike(plan.layers.layers, other)
+    assert "please report it" in attempt.why_not_the_same("tensorrt_rtx", same_kernels=False)
 
 
 def test_another_interpreter_builds_the_same_plan(typed, tmp_path):
