@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from trtbuild.artifacts.files import StoredFile
 from trtbuild.artifacts.layers import EngineLayers
@@ -43,6 +44,9 @@ class EnginePlan:
         log: The builder's messages, warnings and up.
         warnings: Options that this backend ignores, and the builder's own warnings worth a person's time.
         reproducible: Whether a second build, in another process, gave the same bytes; None where there was none.
+        options: The build options that were asked for, by name; files by their digests.
+        timing_cache: The times of kernels that this build went by, where its backend takes any: what a later build
+            can be pinned to.
     """
 
     plan: StoredFile
@@ -58,6 +62,8 @@ class EnginePlan:
     log: StoredFile
     warnings: tuple[str, ...] = ()
     reproducible: bool | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    timing_cache: StoredFile | None = None
 
 
 @dataclass(frozen=True)

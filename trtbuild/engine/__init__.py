@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trtbuild.engine.compiling import compile as compile  # noqa: A004
     from trtbuild.engine.compiling import hold_available as hold_available
+    from trtbuild.engine.compiling import hold_options as hold_options
     from trtbuild.engine.compiling import typed_from_file as typed_from_file
 
-__all__ = ["compile", "hold_available", "typed_from_file"]
+__all__ = ["compile", "hold_available", "hold_options", "typed_from_file"]
 
 
 def __getattr__(name: str) -> Any:

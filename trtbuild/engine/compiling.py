@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trtbuild import onnxfile
+from trtbuild import onnxfile, worker
 from trtbuild.artifacts import (
+    BuildOptions,
     EngineLayers,
     EnginePlan,
     OptimizationProfile,
-    Precision,
     StoredFile,
     Target,
     TensorSpec,
@@ -24,12 +24,13 @@ from trtbuild.device import compute_capabilities
 from trtbuild.engine.attempt import Attempt, Progress, part_of, why_not_the_same
 from trtbuild.engine.hardware import hold_to_hardware
 from trtbuild.engine.layers import from_inspector, from_log, precision_share
-from trtbuild.errors import InvalidOnnxError, MissingDependencyError, PrecisionError, missing_package
+from trtbuild.errors import InvalidOnnxError, MissingDependencyError, PrecisionError, SpecError, missing_package
 from trtbuild.interpreters import hold_package
 from trtbuild.spec import check_capability, check_profiles
+from trtbuild.store import default_root
 
-_LOWEST_FIRST: tuple[Precision, ...] = ("fp8", "int4", "int8", "int8_weights", "bf16", "fp16")
-"""Which precision a typed file is said to have: the one that the fewest targets can do."""
+_NOT_TOLD = {"allow_precision_fallback", "timeout_s", "memory_limit_mib", "check_reproducible", "timing_cache"}
+"""Options that TensorRT is not told of when a builder is configured."""
 
 
 def typed_from_file(path: Path, *, tf32: bool = False, profiles: Sequence[OptimizationProfile] = ()) -> TypedOnnx:
@@ -40,13 +41,13 @@ def typed_from_file(path: Path, *, tf32: bool = False, profiles: Sequence[Optimi
         tf32: Whether its FP32 matrix work may run in TF32.
         profiles: The first one's opt sizes weigh the nodes by their work.
     """
-    from trtbuild.matrixops import multiply_accumulates, node_precisions
+    from trtbuild.matrixops import lowest_precision, multiply_accumulates, node_precisions
 
     stored = onnxfile.stored(path)
     model = onnxfile.load(path)
     onnxfile.check(model, str(path))
     assignment = {name: precision for name, precision in node_precisions(model).items() if name}
-    lowest: Precision = next((p for p in _LOWEST_FIRST if p in assignment.values()), "fp32")
+    lowest = lowest_precision(assignment.values())
     return TypedOnnx(
         model=stored,
         inputs=onnxfile.inputs(model),
@@ -64,27 +65,17 @@ def compile(  # noqa: A001
     *,
     target: Target,
     profiles: Sequence[OptimizationProfile] = (),
-    allow_precision_fallback: bool = False,
-    optimization_level: int | None = None,
-    workspace_mib: int | None = None,
-    timeout_s: float = 3600,
-    memory_limit_mib: int | None = None,
-    check_reproducible: bool = False,
+    options: BuildOptions = BuildOptions(),  # noqa: B008  frozen
     on_progress: Progress = lambda _phase, _share: None,
 ) -> EnginePlan:
     """Builds a TensorRT plan and checks that it runs in the precision its graph asks for.
 
     Args:
         typed: A strongly typed ONNX: what ``assign_precision`` returned, or a file.
-        workdir: Folder for ``model.plan`` and ``build.log``.
+        workdir: Folder for ``model.plan``, ``build.log`` and, where kernels are timed, ``model.timing``.
         target: What to build for.
         profiles: Optimisation profiles by axis name.
-        allow_precision_fallback: Accept a plan whose kernels do not all honour the graph's precision.
-        optimization_level: 0 to 5; the backend's default when left out.
-        workspace_mib: Limit of the workspace, MiB; none when left out.
-        timeout_s: Seconds after which the build is stopped.
-        memory_limit_mib: MiB of the machine's memory above which it is stopped; none when left out.
-        check_reproducible: Build a second time, in another process, and compare the bytes.
+        options: Options of the build.
         on_progress: Called with the builder's phase and the share done.
 
     Returns:
@@ -92,7 +83,8 @@ def compile(  # noqa: A001
 
     Raises:
         MissingDependencyError: The backend's package, or the GPU it needs, is missing.
-        SpecError: The target cannot compute some of its nodes, or the profiles do not fit.
+        SpecError: The target cannot compute some of its nodes, the profiles do not fit, or the backend cannot do an
+            option.
         InvalidOnnxError: TensorRT cannot parse it; all that it refuses is named.
         BuildError: TensorRT refuses, crashes (WorkerCrashedError), or falls back (PrecisionError); ``errors`` has the
             tree.
@@ -100,10 +92,10 @@ def compile(  # noqa: A001
     folder = Path(workdir)
     value = typed if isinstance(typed, TypedOnnx) else typed_from_file(Path(typed), profiles=profiles)
     check_capability(target)
-    hold_to_hardware(value, target, allow_precision_fallback=allow_precision_fallback)
+    hold_to_hardware(value, target, allow_precision_fallback=options.allow_precision_fallback)
     check_profiles(value.inputs, profiles, "profiles")
     hold_available(target)
-    backend = BACKENDS.load(target.backend)
+    hold_together(target, options)
     plan, log = folder / "model.plan", folder / "build.log"
     attempt = Attempt(
         value,
@@ -113,18 +105,16 @@ def compile(  # noqa: A001
             "target": to_json(target),
             "profiles": _by_input(value.inputs, profiles),
             "tf32": value.precision == "tf32",
-            "workspace_mib": workspace_mib,
-            "optimization_level": optimization_level,
+            "options": to_json(options),
+            "timings": str(default_root() / "timing"),
         },
         target.python,
-        timeout_s,
-        memory_limit_mib,
+        options.timeout_s,
+        options.memory_limit_mib,
     )
-    passes = 2 if check_reproducible else 1
+    passes = 2 if options.check_reproducible else 1
     answer = attempt.build(part_of(on_progress, 0, passes), plan=plan, log=log)
-    same = attempt.gives_again(plan, part_of(on_progress, 1, passes)) if check_reproducible else None
-    options = {"optimization_level": optimization_level, "workspace_mib": workspace_mib}
-    warnings = [said for option, said in backend.IGNORES.items() if options.get(option) is not None]
+    same = attempt.gives_again(plan, part_of(on_progress, 1, passes)) if options.check_reproducible else None
     result = EnginePlan(
         plan=StoredFile.of(plan),
         onnx=value.model.digest,
@@ -137,10 +127,12 @@ def compile(  # noqa: A001
         layers=(layers := _layers(answer)),
         work=precision_share(layers, value.assignment, value.macs),
         log=StoredFile.of(log),
-        warnings=(*warnings, *answer["warnings"], *((why_not_the_same(target.backend),) if same is False else ())),
+        warnings=(*answer["warnings"], *((why_not_the_same(target.backend),) if same is False else ())),
         reproducible=same,
+        options={k: v for k, v in options.parameters().items() if k in options.asked()},
+        timing_cache=StoredFile.of(Path(answer["timing_cache"])) if answer["timing_cache"] else None,
     )
-    if not allow_precision_fallback:
+    if not options.allow_precision_fallback:
         _hold_to_precision(result)
     return result
 
@@ -163,6 +155,56 @@ def hold_available(target: Target) -> None:
         )
     if not target.python and importlib.util.find_spec(backend.PACKAGE) is None:
         raise missing_package(backend.PACKAGE, backend.EXTRA, needed_for=f"the backend {target.backend}")
+
+
+def hold_together(target: Target, options: BuildOptions) -> None:
+    """Checks what can be known of options without TensorRT: whether they fit each other and the target.
+
+    Raises:
+        SpecError: Two options contradict each other, or a file is not there.
+        MissingDependencyError: The backend needs a GPU for what is asked.
+    """
+    said = options.contradiction()
+    if said is not None:
+        message, _, hint = said.partition("; ")
+        raise SpecError(message, place="build", hint=hint)
+    files = {
+        "timing_cache": [options.pinned_cache] if options.pinned_cache else [],
+        "plugins": map(Path, options.plugins),
+    }
+    for name, file in ((name, file) for name, named in files.items() for file in named):
+        if not file.is_file():
+            raise SpecError(f"there is no file {file}", place=f"build.{name}", hint="paths start at the spec's folder")
+    if options.hardware_compatibility == "ampere_plus" and target.sm < 80:
+        raise SpecError(
+            f"compute capability {target.compute_capability} is older than Ampere",
+            place="build.hardware_compatibility",
+            hint="leave it out, or write same_compute_capability",
+        )
+    backend = BACKENDS.load(target.backend)
+    if options.refit != "none" and not backend.REFITS_WITHOUT_GPU and not compute_capabilities():
+        raise MissingDependencyError(
+            f"{target.backend} builds plans that can be refitted on a GPU only, and this machine shows none",
+            place="build.refit",
+            hint="run this on a machine with a GPU, or leave it out",
+        )
+
+
+def hold_options(target: Target, options: BuildOptions) -> tuple[str, ...]:
+    """Checks that a target's backend can do what is asked, by setting it in a worker process and building nothing.
+
+    Returns:
+        What it would ignore, in words.
+
+    Raises:
+        SpecError: This TensorRT has not what an option takes.
+        BuildError: An option did not take.
+    """
+    hold_together(target, options)
+    if not set(options.asked()) - _NOT_TOLD:
+        return ()  # nothing that TensorRT is told
+    request = {"backend": target.backend, "target": to_json(target), "options": to_json(options)}
+    return tuple(worker.call("trtbuild.engine.building:try_options", request, timeout_s=120, python=target.python))
 
 
 def _built_elsewhere(target: Target) -> str:
@@ -212,4 +254,4 @@ def _hold_to_precision(plan: EnginePlan) -> None:
     )
 
 
-__all__ = ["compile", "hold_available", "typed_from_file"]
+__all__ = ["compile", "hold_available", "hold_options", "typed_from_file"]

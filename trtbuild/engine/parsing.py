@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from trtbuild.backends import BACKENDS
 from trtbuild.engine.log import Log
+from trtbuild.engine.refusals import first_hint, listed, refusal
 from trtbuild.errors import InvalidOnnxError, missing_package
 
 if TYPE_CHECKING:
     from trtbuild.worker import Emit
 
 
-def load_tensorrt(backend: str) -> Any:
+def load_tensorrt(backend: Any) -> Any:
     """Imports a backend's package.
 
     Raises:
         MissingDependencyError: It is not installed.
     """
-    known = BACKENDS.load(backend)
     try:
-        return importlib.import_module(known.PACKAGE)
+        return importlib.import_module(backend.PACKAGE)
     except ImportError as error:
-        raise missing_package(known.PACKAGE, known.EXTRA, needed_for=f"the backend {backend}") from error
+        raise missing_package(backend.PACKAGE, backend.EXTRA, needed_for=f"builds with {backend.PACKAGE}") from error
 
 
 def parse(trt: Any, logger: Any, network: Any, onnx: str, log: Log) -> Any:
@@ -38,9 +38,11 @@ def parse(trt: Any, logger: Any, network: Any, onnx: str, log: Log) -> Any:
     """
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(onnx):
-        refused = errors_of(parser) or [{"node": "", "operator": "", "text": text} for text in log.errors()]
-        error = InvalidOnnxError("TensorRT cannot parse it", place=onnx)
-        error.result = {"refused": refused}
+        said = errors_of(parser) or [{"node": "", "operator": "", "text": text} for text in log.errors()]
+        refused = [refusal(s["text"], node=s["node"], operator=s["operator"]) for s in said]
+        words = f"TensorRT cannot parse it:\n{listed(refused)}"
+        error = InvalidOnnxError(words, place=onnx, hint=first_hint(refused))
+        error.result = {"refused": said}
         raise error
     return parser
 
@@ -48,9 +50,7 @@ def parse(trt: Any, logger: Any, network: Any, onnx: str, log: Log) -> Any:
 def errors_of(parser: Any) -> list[dict[str, str]]:
     """What a parser says: ``node`` (its name), ``operator``, ``text``."""
     errors = [parser.get_error(number) for number in range(parser.num_errors)]
-    return [
-        {"node": _said_by(e, "node_name"), "operator": _said_by(e, "node_operator"), "text": e.desc()} for e in errors
-    ]
+    return [{"node": e.node_name(), "operator": e.node_operator(), "text": e.desc()} for e in errors]
 
 
 def refused(request: Mapping[str, Any], emit: Emit) -> list[dict[str, str]]:  # noqa: ARG001
@@ -63,14 +63,9 @@ def refused(request: Mapping[str, Any], emit: Emit) -> list[dict[str, str]]:  # 
     Returns:
         As ``errors_of``; nothing when it parses.
     """
-    trt = load_tensorrt(request["backend"])
+    trt = load_tensorrt(BACKENDS.load(request["backend"]))
     logger = Log(trt).logger()
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, logger)
     return [] if parser.parse_from_file(request["onnx"]) else errors_of(parser)
-
-
-def _said_by(error: Any, name: str) -> str:
-    """What a parser error knows by that name; older releases know less."""
-    return str(getattr(error, name, lambda: "")())

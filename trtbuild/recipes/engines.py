@@ -32,13 +32,16 @@ from trtbuild.spec import Spec
 from trtbuild.steps import Steps
 from trtbuild.store import Recipe, code_digest, toolchain
 
+GOLDEN = "golden"
+"""Folder of the golden requests that verify keeps."""
+
 
 def compile(  # noqa: A001  the stage's name
     steps: Steps, spec: Spec, typed: TypedOnnx, target: Target, profiles: tuple[OptimizationProfile, ...]
 ) -> EnginePlan:
     """Builds the plan of one target."""
     name = f"compile {target.name}"
-    options = spec.build.model_dump()
+    options = spec.build.options(spec.folder)
     same_plan = replace(target, name="", gpu="", python="")  # two names of one capability share their plan
 
     plan = steps.take(
@@ -53,17 +56,17 @@ def compile(  # noqa: A001  the stage's name
                 "precision": typed.precision,
                 "profiles": as_json(profiles),
                 "assignment": dict(typed.assignment),
-                **{k: v for k, v in options.items() if k not in ("timeout_s", "memory_limit_mib")},
+                **options.parameters(),
             },
-            _toolchain_of(target),
+            _builder(target),
         ),
         lambda folder: engine.compile(
             typed,
             folder,
             target=target,
             profiles=profiles,
+            options=options,
             on_progress=lambda phase, share: steps.observer.progress(name, share, phase),
-            **options,
         ),
         reporting.said.compile,
     )
@@ -85,6 +88,7 @@ def verify(
     subjects: list[TypedOnnx | EnginePlan] = [*runnable, *([typed] if len(runnable) < len(plans) else [])]
     samples, rule, note = _held_out(spec, exported, profiles)
     reference = rewritten.reference or exported.model
+    golden_requests = spec.accuracy.golden if spec.accuracy else 0  # random inputs are no requests
     proofs = []
     for subject in subjects:
         is_plan = isinstance(subject, EnginePlan)
@@ -101,14 +105,15 @@ def verify(
                     "metric": rule.digest(spec.folder),
                 },
                 {
-                    "rule": [rule.metric, rule.min, rule.max_drop, rule.source],
+                    "rule": rule.parameters(),
                     "profiles": as_json(profiles),
                     "calibrated_on": list(table.row_digests) if table else [],
+                    "golden": golden_requests,
                 },
                 toolchain(*verification.PACKAGES) | (_device(subject) if is_plan else {}),
             )
 
-        def make(_folder: Path, subject: Any = subject, name: str = name) -> Verification:
+        def make(folder: Path, subject: Any = subject, name: str = name) -> Verification:
             return verification.verify(
                 reference,
                 subject,
@@ -117,6 +122,8 @@ def verify(
                 profiles=profiles,
                 calibrated_on=table.row_digests if table else (),
                 folder=spec.folder,
+                golden_folder=folder / GOLDEN,
+                golden_requests=golden_requests,
                 on_sample=steps.rows(name, samples.limit),
             )
 
@@ -138,7 +145,7 @@ def _held_out(
     samples = Samples(
         asked.data, exported.inputs, spec.folder, asked.samples, asked.args, profiles, spec.ranges(), seed=1
     )
-    return samples, verification.Rule(asked.metric, asked.min, asked.max_drop), None
+    return samples, verification.Rule.asked(asked), None
 
 
 def bench(
@@ -214,13 +221,12 @@ def _folder_names(model: str, builders: Sequence[tuple[str, str]]) -> dict[tuple
     return names
 
 
-def _device(plan: EnginePlan) -> dict[str, str]:
-    """What running a plan depends on beside the plan: the GPUs, their driver, and the TensorRT that loads it."""
-    found = {f"gpu {number}": f"{g.name}, driver {g.driver}" for number, g in enumerate(gpus())}
-    return found | _toolchain_of(plan.target)
+def _builder(target: Target) -> dict[str, str]:
+    """What a plan depends on beside its parameters: the TensorRT, and the GPUs where it times kernels on them."""
+    return _tensorrt(target) | (_gpus() if BACKENDS.load(target.backend).NEEDS_GPU_TO_BUILD else {})
 
 
-def _toolchain_of(target: Target) -> dict[str, str]:
+def _tensorrt(target: Target) -> dict[str, str]:
     """Versions of what builds for a target and loads its plans: where it names a Python, those that are there."""
     if not target.python:
         return toolchain(*packages(target.backend))
@@ -228,6 +234,15 @@ def _toolchain_of(target: Target) -> dict[str, str]:
     other = interpreter(target.python, backend.PACKAGE)
     found = {"interpreter": ".".join(map(str, other.version)), **other.versions(backend.DISTRIBUTIONS, backend.PACKAGE)}
     return toolchain() | found
+
+
+def _device(plan: EnginePlan) -> dict[str, str]:
+    """What running a plan depends on beside the plan: the GPUs, their driver, and the TensorRT that loads it."""
+    return _gpus() | _tensorrt(plan.target)
+
+
+def _gpus() -> dict[str, str]:
+    return {f"gpu {number}": f"{g.name}, driver {g.driver}" for number, g in enumerate(gpus())}
 
 
 def _interface_digest(plan: EnginePlan) -> str:
