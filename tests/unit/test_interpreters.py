@@ -99,13 +99,10 @@ def test_the_current_folder_and_this_pythons_variables_do_not_mislead_it(bare, t
 
 def test_the_worker_runs_with_an_interpreter_that_has_nothing_installed(bare):
     """All that runs in the child needs the standard library only; what it misses here is TensorRT."""
-    request = {
-        "backend": "tensorrt_rtx",
-        "target": to_json(Target("sm89", "tensorrt_rtx", "8.9")),
-        "options": to_json(BuildOptions()),
-    }
-    with pytest.raises(MissingDependencyError, match="tensorrt_rtx"):
-        worker.call("trtbuild.engine.building:try_options", request, python=bare)
+    request = {"target": to_json(Target("rtx4090", "tensorrt_rtx", "8.9")), "options": to_json(BuildOptions())}
+    for function in ("build_plan", "try_options"):
+        with pytest.raises(MissingDependencyError, match="tensorrt_rtx"):
+            worker.call(f"trtbuild.engine.building:{function}", request, python=bare)
     with pytest.raises(MissingDependencyError, match="tensorrt_rtx"):
         worker.call("trtbuild.engine.parsing:refused", {"backend": "tensorrt_rtx"}, python=bare)
 

@@ -1,5 +1,5 @@
 from trtbuild.artifacts import Target
-from trtbuild.recipes.engines import _folder_names, _tensorrt
+from trtbuild.recipes.engines import _folder_names, _toolchain_of
 
 
 def test_a_triton_folder_has_a_name_of_its_own_for_each_tensorrt():
@@ -23,9 +23,9 @@ def test_the_versions_of_the_interpreter_that_builds_are_in_the_key(tmp_path):
             f'"packages": {{"tensorrt": "{version}"}}}}\'\n'
         )
         python.chmod(0o755)
-        found.append(_tensorrt(Target("h100", "tensorrt", "9.0", python=str(python))))
+        found.append(_toolchain_of(Target("h100", "tensorrt", "9.0", python=str(python))))
     assert [f["tensorrt"] for f in found] == ["10.16.0.72", "11.4.0.1"]
     assert found[0]["interpreter"] == "3.12"
-    here = _tensorrt(Target("h100", "tensorrt", "9.0"))
+    here = _toolchain_of(Target("h100", "tensorrt", "9.0"))
     assert "interpreter" not in here
     assert here["tensorrt"] not in ("10.16.0.72", "11.4.0.1")

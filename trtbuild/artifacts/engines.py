@@ -43,10 +43,10 @@ class EnginePlan:
         work: Shares of the matrix work by precision.
         log: The builder's messages, warnings and up.
         warnings: Options that this backend ignores, and the builder's own warnings worth a person's time.
-        reproducible: Whether a second build, in another process, gave the same bytes; None where there was none.
         options: The build options that were asked for, by name; files by their digests.
         timing_cache: The times of kernels that this build went by, where its backend takes any: what a later build
             can be pinned to.
+        reproducible: Whether a second build, in another process, gave the same bytes; None where there was none.
     """
 
     plan: StoredFile
@@ -61,9 +61,9 @@ class EnginePlan:
     work: PrecisionShare
     log: StoredFile
     warnings: tuple[str, ...] = ()
-    reproducible: bool | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     timing_cache: StoredFile | None = None
+    reproducible: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class BuildOptions:
         allow_precision_fallback: Take a plan whose kernels do not all honour the graph's precision.
         timeout_s: Seconds after which the build is stopped.
         memory_limit_mib: Memory of its own that the builder's process may hold on the host, MiB.
-        check_reproducible: Build a second time, in another process, and compare the bytes.
+        check_reproducible: Whether a second build, in another process, shows if the bytes are the same.
         workspace_mib: Device memory for a kernel's scratch, MiB.
         tactic_dram_mib: Device memory while kernels are tried, MiB.
         tactic_shared_memory_kib: Shared memory a block of a kernel may take, KiB.
@@ -95,10 +95,10 @@ class BuildOptions:
     profiling_verbosity: Verbosity = "detailed"
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> BuildOptions:
-        """Options from their JSON values, in a process that has no pydantic."""
-        given: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls(**given)
+    def of(cls, document: Mapping[str, Any]) -> BuildOptions:
+        """Options from their JSON values, without pydantic: the worker process may have none."""
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in document.items()}
+        return cls(**values)
 
     @property
     def pinned_cache(self) -> Path | None:

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 @click.option("--optimization-level", type=click.IntRange(0, 5))
 @click.option("--workspace-mib", type=click.IntRange(min=1))
 @click.option("--timeout", "timeout_s", type=float, default=3600, show_default=True, help="Seconds.")
-@click.option("--memory-limit-mib", type=click.IntRange(min=1), help="Of this machine's memory; default: no limit.")
-@click.option("--check-reproducible", is_flag=True, help="Build twice and say whether the bytes are the same.")
-@click.option("--python", default="", help="A Python whose TensorRT builds it, such as venv/bin/python.")
 @click.option(
     "--option",
     "words",
@@ -40,6 +37,9 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Any key of a spec's build block: --option refit=any. `trtbuild schema` explains them.",
 )
+@click.option("--memory-limit-mib", type=click.IntRange(min=1), help="Of this machine's memory; default: no limit.")
+@click.option("--check-reproducible", is_flag=True, help="Build twice and say whether the bytes are the same.")
+@click.option("--python", default="", help="A Python whose TensorRT builds it, such as venv/bin/python.")
 @common
 def command(
     model: Path,
@@ -54,10 +54,10 @@ def command(
     optimization_level: int | None,
     workspace_mib: int | None,
     timeout_s: float,
+    words: tuple[str, ...],
     memory_limit_mib: int | None,
     check_reproducible: bool,
     python: str,
-    words: tuple[str, ...],
     console: Console,
 ) -> None:
     """Build a TensorRT plan from a typed ONNX file.

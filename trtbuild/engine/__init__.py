@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trtbuild.engine.compiling import compile as compile  # noqa: A004
-    from trtbuild.engine.compiling import hold_available as hold_available
-    from trtbuild.engine.compiling import hold_options as hold_options
     from trtbuild.engine.compiling import typed_from_file as typed_from_file
+    from trtbuild.engine.requirements import hold_available as hold_available
+    from trtbuild.engine.requirements import hold_options as hold_options
 
 __all__ = ["compile", "hold_available", "hold_options", "typed_from_file"]
 
@@ -20,6 +20,6 @@ __all__ = ["compile", "hold_available", "hold_options", "typed_from_file"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'trtbuild.engine' has no attribute {name!r}")
-    from trtbuild.engine import compiling
+    from trtbuild.engine import compiling, requirements
 
-    return getattr(compiling, name)
+    return getattr(requirements if name.startswith("hold_") else compiling, name)

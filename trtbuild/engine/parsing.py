@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from trtbuild.worker import Emit
 
 
-def load_tensorrt(backend: Any) -> Any:
+def load_tensorrt(backend: str) -> Any:
     """Imports a backend's package.
 
     Raises:
         MissingDependencyError: It is not installed.
     """
+    known = BACKENDS.load(backend)
     try:
-        return importlib.import_module(backend.PACKAGE)
+        return importlib.import_module(known.PACKAGE)
     except ImportError as error:
-        raise missing_package(backend.PACKAGE, backend.EXTRA, needed_for=f"builds with {backend.PACKAGE}") from error
+        raise missing_package(known.PACKAGE, known.EXTRA, needed_for=f"the backend {backend}") from error
 
 
 def parse(trt: Any, logger: Any, network: Any, onnx: str, log: Log) -> Any:
@@ -50,7 +51,7 @@ def parse(trt: Any, logger: Any, network: Any, onnx: str, log: Log) -> Any:
 def errors_of(parser: Any) -> list[dict[str, str]]:
     """What a parser says: ``node`` (its name), ``operator``, ``text``."""
     errors = [parser.get_error(number) for number in range(parser.num_errors)]
-    return [{"node": e.node_name(), "operator": e.node_operator(), "text": e.desc()} for e in errors]
+    return [{"node": str(e.node_name()), "operator": str(e.node_operator()), "text": e.desc()} for e in errors]
 
 
 def refused(request: Mapping[str, Any], emit: Emit) -> list[dict[str, str]]:  # noqa: ARG001
@@ -63,7 +64,7 @@ def refused(request: Mapping[str, Any], emit: Emit) -> list[dict[str, str]]:  # 
     Returns:
         As ``errors_of``; nothing when it parses.
     """
-    trt = load_tensorrt(BACKENDS.load(request["backend"]))
+    trt = load_tensorrt(request["backend"])
     logger = Log(trt).logger()
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))

@@ -221,12 +221,21 @@ def _folder_names(model: str, builders: Sequence[tuple[str, str]]) -> dict[tuple
     return names
 
 
+def _device(plan: EnginePlan) -> dict[str, str]:
+    """What running a plan depends on beside the plan: the GPUs, their driver, and the TensorRT that loads it."""
+    return _gpus() | _toolchain_of(plan.target)
+
+
+def _gpus() -> dict[str, str]:
+    return {f"gpu {number}": f"{g.name}, driver {g.driver}" for number, g in enumerate(gpus())}
+
+
 def _builder(target: Target) -> dict[str, str]:
     """What a plan depends on beside its parameters: the TensorRT, and the GPUs where it times kernels on them."""
-    return _tensorrt(target) | (_gpus() if BACKENDS.load(target.backend).NEEDS_GPU_TO_BUILD else {})
+    return _toolchain_of(target) | (_gpus() if BACKENDS.load(target.backend).NEEDS_GPU_TO_BUILD else {})
 
 
-def _tensorrt(target: Target) -> dict[str, str]:
+def _toolchain_of(target: Target) -> dict[str, str]:
     """Versions of what builds for a target and loads its plans: where it names a Python, those that are there."""
     if not target.python:
         return toolchain(*packages(target.backend))
@@ -234,15 +243,6 @@ def _tensorrt(target: Target) -> dict[str, str]:
     other = interpreter(target.python, backend.PACKAGE)
     found = {"interpreter": ".".join(map(str, other.version)), **other.versions(backend.DISTRIBUTIONS, backend.PACKAGE)}
     return toolchain() | found
-
-
-def _device(plan: EnginePlan) -> dict[str, str]:
-    """What running a plan depends on beside the plan: the GPUs, their driver, and the TensorRT that loads it."""
-    return _gpus() | _tensorrt(plan.target)
-
-
-def _gpus() -> dict[str, str]:
-    return {f"gpu {number}": f"{g.name}, driver {g.driver}" for number, g in enumerate(gpus())}
 
 
 def _interface_digest(plan: EnginePlan) -> str:

@@ -27,8 +27,8 @@ class BuildSpec(BaseModel):
     )
     check_reproducible: bool = Field(
         False,
-        description="Build every plan a second time, in another process, and say whether the bytes are the same; not "
-        "by default, for it takes twice as long.",
+        description="Build every plan a second time, in another process, and say whether the bytes are the same; it "
+        "takes twice as long.",
     )
     workspace_mib: PositiveInt | None = Field(
         None,
