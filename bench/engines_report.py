@@ -81,7 +81,7 @@ def _attention(rows: Sequence[Row]) -> str:
         return ""
     head = ("model", "precision", "capability", "matrix nodes by precision", "fused attentions", "softmax kernels")
     words = (
-        "Six blocks. 36 products have a weight; rule `qkv_merge` makes one of q, k and v, so that 24 nodes carry them;\n"
+        "Six blocks. 36 products have a weight; rule `qkv_merge` makes one of q, k and v, so 24 nodes carry them;\n"
         "`minilm_apart` is without that rule. The two products of activations in each attention are 12 nodes more.\n"
         "Quantised, those with a weight are to be in INT8, and the 12 in FP16 inside of six fused kernels."
     )
