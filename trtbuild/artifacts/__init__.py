@@ -7,7 +7,7 @@ beyond reading themselves. Files are named by a path relative to the entry they 
 from __future__ import annotations
 
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
-from trtbuild.artifacts.engines import Benchmark, EngineLayer, EnginePlan, Latency, PrecisionShare, Timing
+from trtbuild.artifacts.engines import EngineLayer, EnginePlan, PrecisionShare
 from trtbuild.artifacts.files import EntryPath, StoredFile, from_json, stored_files, to_json
 from trtbuild.artifacts.graphs import (
     AppliedEdit,
@@ -24,6 +24,18 @@ from trtbuild.artifacts.graphs import (
 )
 from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
 from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
+from trtbuild.artifacts.speed import (
+    PHASES,
+    Benchmark,
+    End,
+    GpuState,
+    Latency,
+    Phase,
+    ProfileAdvice,
+    SpeedGate,
+    SpeedResult,
+    Timing,
+)
 from trtbuild.artifacts.tensors import (
     CALIBRATED,
     QUANTIZED,
@@ -38,6 +50,7 @@ from trtbuild.artifacts.tensors import (
 
 __all__ = [
     "CALIBRATED",
+    "PHASES",
     "QUANTIZED",
     "AppliedEdit",
     "AxisRange",
@@ -46,6 +59,7 @@ __all__ = [
     "CalibrationTable",
     "ChannelRange",
     "DeclinedMatch",
+    "End",
     "EngineLayer",
     "EnginePlan",
     "EntryPath",
@@ -54,16 +68,21 @@ __all__ = [
     "Front",
     "FrontPoint",
     "GateResult",
+    "GpuState",
     "Latency",
     "NodePrecision",
     "NodeSensitivity",
     "OptimizationProfile",
     "OutputComparison",
+    "Phase",
     "Precision",
     "PrecisionShare",
+    "ProfileAdvice",
     "RewrittenOnnx",
     "SensitivityTable",
     "ShapeParity",
+    "SpeedGate",
+    "SpeedResult",
     "StageRecord",
     "StoredFile",
     "Target",

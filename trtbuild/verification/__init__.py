@@ -163,7 +163,7 @@ def _pairs(
         else:
             from trtbuild.enginerun import run_plan
 
-            other = run_plan(engine, feeds)
+            other = run_plan(engine, feeds).outputs
         for sample, mine, theirs in zip(chunk, results["reference"], other, strict=True):
             yield sample, dict(mine.items()), dict(theirs.items())
 

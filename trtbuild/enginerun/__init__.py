@@ -1,0 +1,158 @@
+"""Runs plans on a GPU, in a worker process: ``run_plan`` for their numbers, ``plans_in_turn`` for their speed.
+
+A plan is executable code, so its digest is checked before any library touches it. What needs a GPU in this package has
+not been run on one by us: it is written against the API of each TensorRT, which the tests hold every name to. Choosing
+a profile, arrays on their way, and the conversation with the worker run anywhere, and are tested.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtbuild import worker
+from trtbuild.artifacts import EnginePlan
+from trtbuild.backends import BACKENDS
+from trtbuild.device import compute_capabilities
+from trtbuild.enginerun.arrays import load_arrays, save_arrays
+from trtbuild.enginerun.conversation import conversation
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trtbuild.enginerun.conversation import Ask
+
+    Feed = Mapping[str, NDArray[Any]]
+
+
+def can_run(plan: EnginePlan) -> bool:
+    """Whether this machine has a GPU of the plan's compute capability."""
+    return plan.target.compute_capability in compute_capabilities()
+
+
+@dataclass(frozen=True)
+class PlanRun:
+    """What a plan gave.
+
+    Attributes:
+        outputs: Output name to array, one mapping a feed.
+        profiles: The optimisation profile that each feed took.
+        graphs: How each was launched: ``no``, ``captured``, ``built in``, or why it could not be captured.
+    """
+
+    outputs: tuple[dict[str, NDArray[Any]], ...]
+    profiles: tuple[int | None, ...]
+    graphs: tuple[str, ...]
+
+
+def run_plan(plan: EnginePlan, feeds: Sequence[Feed], *, cuda_graphs: bool = False) -> PlanRun:
+    """Runs feeds through a plan on this machine's GPU.
+
+    Args:
+        plan: The plan; its file is held against its digest in the worker.
+        feeds: Input name to array.
+        cuda_graphs: Launch through a CUDA graph, where the engine's work can be captured.
+
+    Raises:
+        IntegrityError: The file is not the one that the plan names, or TensorRT cannot load it.
+        FeedError: No profile takes a feed's shapes.
+        MissingDependencyError: There is no such GPU, or a package is missing.
+    """
+    with tempfile.TemporaryDirectory(prefix="trtbuild-") as folder:
+        for number, feed in enumerate(feeds):
+            save_arrays(Path(folder) / f"feed{number}.npz", feed)
+        said = worker.call(
+            "trtbuild.enginerun.serving:infer",
+            {**_request(plan, cuda_graphs), "folder": folder, "count": len(feeds)},
+            environment=_environment(plan.target.backend),
+        )
+        outputs = tuple(load_arrays(Path(folder) / f"result{number}.npz") for number in range(len(feeds)))
+        return PlanRun(outputs, tuple(said["profiles"]), tuple(said["graphs"]))
+
+
+@dataclass(frozen=True)
+class RunningPlan:
+    """A plan that lies loaded in a worker beside others, and runs when it is told to.
+
+    Attributes:
+        plan: The plan.
+        gpu: Name of the GPU.
+        bus: Its PCI bus id.
+        prepare: Takes a feed; returns the profile it took and how calls are launched.
+        turn: Runs so many calls; returns the milliseconds of each, by phase and in ``total``.
+    """
+
+    plan: EnginePlan
+    gpu: str
+    bus: str
+    prepare: Callable[[Feed], tuple[int | None, str]]
+    turn: Callable[[int], list[dict[str, float]]]
+
+
+@contextlib.contextmanager
+def plans_in_turn(plans: Sequence[EnginePlan], *, cuda_graphs: bool = False) -> Iterator[list[RunningPlan]]:
+    """Loads plans, one worker a flavour and compute capability, so that they can take turns call by call.
+
+    Args:
+        plans: Plans that ``can_run``.
+        cuda_graphs: Launch through CUDA graphs.
+    """
+    groups: dict[tuple[str, str], list[EnginePlan]] = {}
+    for plan in plans:
+        groups.setdefault((plan.target.backend, plan.target.compute_capability), []).append(plan)
+    with contextlib.ExitStack() as open_workers:
+        folder = Path(open_workers.enter_context(tempfile.TemporaryDirectory(prefix="trtbuild-")))
+        running: list[RunningPlan] = []
+        for (backend, capability), group in groups.items():
+            request = {
+                "backend": backend,
+                "compute_capability": capability,
+                "plans": [_request(plan, cuda_graphs) for plan in group],
+            }
+            talk = conversation("trtbuild.enginerun.serving:take_turns", request, environment=_environment(backend))
+            ask = open_workers.enter_context(talk)
+            device = ask({"device": True})
+            feeds = folder / f"{backend}-{capability}"
+            feeds.mkdir()
+            running += [
+                RunningPlan(plan, device["name"], device["bus"], *_told(ask, number, feeds / f"{number}.npz"))
+                for number, plan in enumerate(group)
+            ]
+        yield sorted(running, key=lambda r: next(n for n, plan in enumerate(plans) if plan is r.plan))
+
+
+def _told(
+    ask: Ask, number: int, file: Path
+) -> tuple[Callable[[Feed], tuple[int | None, str]], Callable[[int], list[dict[str, float]]]]:
+    """How one plan of a worker is told to prepare and to take its turn."""
+
+    def prepare(feed: Feed) -> tuple[int | None, str]:
+        save_arrays(file, feed)
+        said = ask({"prepare": number, "feed": str(file)})
+        return said["profile"], said["graph"]
+
+    def turn(calls: int) -> list[dict[str, float]]:
+        return list(ask({"turn": number, "calls": calls}))
+
+    return prepare, turn
+
+
+def _request(plan: EnginePlan, cuda_graphs: bool) -> dict[str, Any]:
+    return {
+        "backend": plan.target.backend,
+        "plan": str(plan.plan.path),
+        "sha256": plan.plan.sha256,
+        "compute_capability": plan.target.compute_capability,
+        "cuda_graphs": cuda_graphs,
+    }
+
+
+def _environment(backend: str) -> dict[str, str]:
+    return dict(BACKENDS.load(backend).ENVIRONMENT)
+
+
+__all__ = ["PlanRun", "RunningPlan", "can_run", "plans_in_turn", "run_plan"]
