@@ -28,7 +28,6 @@ from trtbuild.artifacts.speed import (
     PHASES,
     Benchmark,
     End,
-    GpuState,
     Latency,
     Phase,
     ProfileAdvice,
@@ -47,6 +46,7 @@ from trtbuild.artifacts.tensors import (
     TargetRates,
     TensorSpec,
 )
+from trtbuild.device import GpuState
 
 __all__ = [
     "CALIBRATED",

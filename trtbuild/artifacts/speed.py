@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from trtbuild.device import GpuState
+
 Phase = Literal["host_to_device", "compute", "device_to_host", "enqueue"]
 """Parts of a call on a GPU. ``enqueue`` is the CPU's time to submit the work; it overlaps the others."""
 
@@ -77,37 +79,6 @@ class Timing:
     def compute(self) -> Latency:
         """The GPU's own part of the call; the whole call where there is no such part."""
         return self.phases.get("compute", self.latency)
-
-
-@dataclass(frozen=True)
-class GpuState:
-    """What nvidia-smi said of a GPU at one moment; None for what it does not know of this GPU.
-
-    Attributes:
-        moment: ``before``, ``warm`` (after the warm-up) or ``after``.
-        name: Product name.
-        bus: PCI bus id.
-        sm_mhz: Clock of the multiprocessors.
-        memory_mhz: Clock of the memory.
-        sm_max_mhz: Highest clock the multiprocessors can have.
-        power_w: Power drawn.
-        power_limit_w: Power limit in force.
-        celsius: Temperature of the chip.
-        memory_used_mib: Memory in use, by all processes.
-        slowed_by: Why the clocks are below what was asked for; empty when nothing slows them.
-    """
-
-    moment: str
-    name: str
-    bus: str
-    sm_mhz: int | None
-    memory_mhz: int | None
-    sm_max_mhz: int | None
-    power_w: float | None
-    power_limit_w: float | None
-    celsius: int | None
-    memory_used_mib: int | None
-    slowed_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trtbuild.enginerun.conversation import Ask
 
     Feed = Mapping[str, NDArray[Any]]
+    Prepare = Callable[[Feed, int | None], tuple[int | None, str]]
 
 
 def can_run(plan: EnginePlan) -> bool:
@@ -82,14 +83,15 @@ class RunningPlan:
         plan: The plan.
         gpu: Name of the GPU.
         bus: Its PCI bus id.
-        prepare: Takes a feed; returns the profile it took and how calls are launched.
+        prepare: Takes a feed, and the profile to run it in or None for the nearest; returns the profile it took and how
+            calls are launched.
         turn: Runs so many calls; returns the milliseconds of each, by phase and in ``total``.
     """
 
     plan: EnginePlan
     gpu: str
     bus: str
-    prepare: Callable[[Feed], tuple[int | None, str]]
+    prepare: Prepare
     turn: Callable[[int], list[dict[str, float]]]
 
 
@@ -125,14 +127,12 @@ def plans_in_turn(plans: Sequence[EnginePlan], *, cuda_graphs: bool = False) -> 
         yield sorted(running, key=lambda r: next(n for n, plan in enumerate(plans) if plan is r.plan))
 
 
-def _told(
-    ask: Ask, number: int, file: Path
-) -> tuple[Callable[[Feed], tuple[int | None, str]], Callable[[int], list[dict[str, float]]]]:
+def _told(ask: Ask, number: int, file: Path) -> tuple[Prepare, Callable[[int], list[dict[str, float]]]]:
     """How one plan of a worker is told to prepare and to take its turn."""
 
-    def prepare(feed: Feed) -> tuple[int | None, str]:
+    def prepare(feed: Feed, profile: int | None) -> tuple[int | None, str]:
         save_arrays(file, feed)
-        said = ask({"prepare": number, "feed": str(file)})
+        said = ask({"prepare": number, "feed": str(file), "profile": profile})
         return said["profile"], said["graph"]
 
     def turn(calls: int) -> list[dict[str, float]]:

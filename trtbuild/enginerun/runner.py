@@ -69,11 +69,12 @@ class EngineRunner:
         loaded = deserialize(trt, plan, request["plan"])
         return cls(device, trt, loaded, request["plan"], cuda_graphs=bool(request.get("cuda_graphs")))
 
-    def prepare(self, feed: Mapping[str, NDArray[Any]]) -> None:
+    def prepare(self, feed: Mapping[str, NDArray[Any]], profile: int | None = None) -> None:
         """Sets the shapes, puts the inputs into pinned memory and gives every tensor its address.
 
         Args:
             feed: Input name to array, in the CPU's memory.
+            profile: The optimisation profile to take; the nearest that takes the shapes when left out.
 
         Raises:
             FeedError: An input is missing or of another kind, or no profile takes the shapes.
@@ -84,8 +85,12 @@ class EngineRunner:
             raise FeedError(f"the feed has no {', '.join(missing)}", place=self._place, hint="feed every input")
         arrays = {p.name: as_type(feed[p.name], p.dtype, p.name) for p in self.interface.inputs}
         shapes = asked_shapes(self.interface, arrays)
-        if self.interface.profiles:
-            self._take_profile(choose_profile(self.interface.profiles, shapes, self._place))
+        profiles = self.interface.profiles
+        if profile is not None:
+            choose_profile(profiles[profile : profile + 1], shapes, f"{self._place}, profile {profile}")
+            self._take_profile(profile)
+        elif profiles:
+            self._take_profile(choose_profile(profiles, shapes, self._place))
         for port in self.interface.inputs:
             self._set_input(port, arrays[port.name])
         unknown = self._context.infer_shapes()

@@ -53,8 +53,8 @@ def take_turns(request: Mapping[str, Any], emit: Emit) -> None:
         request: ``backend``, ``compute_capability``, and ``plans``, each as ``EngineRunner.load`` takes it.
         emit: The conversation's.
 
-    It answers ``{"device": true}`` with the GPU's ``name`` and ``bus``; ``{"prepare": n, "feed": file}`` with the
-    ``profile`` and the ``graph`` that plan takes; ``{"turn": n, "calls": k}`` with the times of k calls.
+    It answers ``{"device": true}`` with the GPU's ``name`` and ``bus``; ``{"prepare": n, "feed": file, "profile":
+    p}`` with the ``profile`` and the ``graph`` that plan takes; ``{"turn": n, "calls": k}`` with the times of k calls.
     """
     for plan in request["plans"]:
         read_plan(plan)
@@ -69,7 +69,7 @@ def take_turns(request: Mapping[str, Any], emit: Emit) -> None:
                 return {"name": device.name, "bus": device.bus}
             if "prepare" in message:
                 runner = runners[message["prepare"]]
-                runner.prepare(load_arrays(Path(message["feed"])))
+                runner.prepare(load_arrays(Path(message["feed"])), message["profile"])
                 return {"profile": runner.profile, "graph": runner.graph}
             runner = runners[message["turn"]]
             return [runner.call() for _ in range(message["calls"])]
