@@ -9,7 +9,6 @@ the same way. Dynamic axes get the sizes of ``SIZES`` unless ``--axis`` gives ot
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import tempfile
 from collections import Counter
@@ -25,9 +24,6 @@ SIZES = {"batch": (1, 4, 16)}
 """Smallest, tuned-for and largest size of a dynamic axis by name."""
 
 OTHER_SIZES = (8, 64, 128)  # of every other axis: sequences
-
-ATTENTION = re.compile(r"_\w*mha", re.IGNORECASE)
-"""How the name of a fused attention kernel begins: TensorRT-RTX 1.7.1 calls them ``_gemm_mha_v2_...``."""
 
 SYNC = ("signal", "wait")
 """Kinds of layers that compute nothing: they stand between streams that run side by side."""
@@ -52,7 +48,7 @@ class Kernels:
 
 def is_attention(layer: EngineLayer) -> bool:
     """Whether a kernel is a fused attention: two products of matrices and the softmax between them."""
-    return ATTENTION.match(layer.name) is not None
+    return layer.role == "attention"
 
 
 def profiles(model: Path, sizes: Mapping[str, tuple[int, int, int]] | None = None) -> tuple[OptimizationProfile, ...]:

@@ -7,7 +7,8 @@ beyond reading themselves. Files are named by a path relative to the entry they 
 from __future__ import annotations
 
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
-from trtbuild.artifacts.engines import EngineLayer, EnginePlan, PrecisionShare
+from trtbuild.artifacts.differences import INSIGNIFICANT, Change, Difference
+from trtbuild.artifacts.engines import EnginePlan, PrecisionShare
 from trtbuild.artifacts.files import EntryPath, StoredFile, from_json, stored_files, to_json
 from trtbuild.artifacts.graphs import (
     AppliedEdit,
@@ -22,6 +23,7 @@ from trtbuild.artifacts.graphs import (
     TriedTransform,
     TypedOnnx,
 )
+from trtbuild.artifacts.layers import EngineLayer, EngineLayers, EngineTensor, LayerTensor, Role, WorkShare
 from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
 from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
 from trtbuild.artifacts.speed import (
@@ -39,6 +41,7 @@ from trtbuild.artifacts.tensors import (
     CALIBRATED,
     QUANTIZED,
     AxisRange,
+    Gap,
     NodePrecision,
     OptimizationProfile,
     Precision,
@@ -50,6 +53,7 @@ from trtbuild.device import GpuState
 
 __all__ = [
     "CALIBRATED",
+    "INSIGNIFICANT",
     "PHASES",
     "QUANTIZED",
     "AppliedEdit",
@@ -57,19 +61,25 @@ __all__ = [
     "Benchmark",
     "Build",
     "CalibrationTable",
+    "Change",
     "ChannelRange",
     "DeclinedMatch",
+    "Difference",
     "End",
     "EngineLayer",
+    "EngineLayers",
     "EnginePlan",
+    "EngineTensor",
     "EntryPath",
     "EqualizedOnnx",
     "ExportedOnnx",
     "Front",
     "FrontPoint",
+    "Gap",
     "GateResult",
     "GpuState",
     "Latency",
+    "LayerTensor",
     "NodePrecision",
     "NodeSensitivity",
     "OptimizationProfile",
@@ -79,6 +89,7 @@ __all__ = [
     "PrecisionShare",
     "ProfileAdvice",
     "RewrittenOnnx",
+    "Role",
     "SensitivityTable",
     "ShapeParity",
     "SpeedGate",
@@ -95,6 +106,7 @@ __all__ = [
     "TritonModel",
     "TypedOnnx",
     "Verification",
+    "WorkShare",
     "WorstElement",
     "from_json",
     "stored_files",

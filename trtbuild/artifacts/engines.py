@@ -6,24 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trtbuild.artifacts.files import StoredFile
+from trtbuild.artifacts.layers import EngineLayers
 from trtbuild.artifacts.tensors import OptimizationProfile, Precision, Target, TensorSpec
-
-
-@dataclass(frozen=True)
-class EngineLayer:
-    """One kernel of the finished engine.
-
-    Attributes:
-        name: TensorRT's name of the layer.
-        kind: TensorRT's layer type, for example ``gemm`` or ``correlation``.
-        precision: What the layer reads its operands in, by NumPy's or TensorRT's dtype word, lower case.
-        onnx_nodes: Names of the ONNX nodes fused into it.
-    """
-
-    name: str
-    kind: str
-    precision: str
-    onnx_nodes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,7 +38,7 @@ class EnginePlan:
         inputs: Inputs, dynamic axes by name.
         outputs: Outputs.
         profiles: Optimisation profiles in the plan's order.
-        layers: The fused layers read back from the build log.
+        layers: The kernels read back from the build log, or from the inspector.
         work: Shares of the matrix work by precision.
         log: The builder's messages, warnings and up.
         warnings: Options that this backend ignores, and the builder's own warnings worth a person's time.
@@ -68,7 +52,7 @@ class EnginePlan:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     profiles: tuple[OptimizationProfile, ...]
-    layers: tuple[EngineLayer, ...]
+    layers: EngineLayers
     work: PrecisionShare
     log: StoredFile
     warnings: tuple[str, ...] = ()

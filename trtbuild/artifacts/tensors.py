@@ -84,6 +84,27 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """What a backend does not compute in some number format, on one compute capability.
+
+    Attributes:
+        compute_capability: For example ``7.5``.
+        format: The format, for example ``int8``.
+        operators: ONNX operators that the gap is about.
+        builds: True where an engine comes out all the same and computes them in something else.
+        words: What is so, to be shown.
+        hint: What to do instead.
+    """
+
+    compute_capability: str
+    format: str
+    operators: tuple[str, ...]
+    builds: bool
+    words: str
+    hint: str
+
+
+@dataclass(frozen=True)
 class TargetRates:
     """How fast a device is on paper, for estimates.
 

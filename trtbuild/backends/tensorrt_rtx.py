@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trtbuild.artifacts import Target
+from trtbuild.artifacts import Gap, Target
 from trtbuild.errors import BuildError
 
 PACKAGE = "tensorrt_rtx"
@@ -21,6 +21,18 @@ MAGIC = (b"vtrt",)
 HEADER_TARGETS = {1: "7.5", 2: "8.0", 4: "8.6", 8: "8.9", 16: "12.0", 32: "12.1"}
 LOADED_BY_TRITON = False
 IGNORES = {"optimization_level": "TensorRT-RTX accepts an optimisation level and builds the same plan"}
+GAPS = (  # seen with 1.7.1
+    Gap(
+        "7.5", "fp32", ("MatMul", "Gemm"), builds=False,
+        words="TensorRT-RTX has no FP32 matrix multiplication for compute capability 7.5",
+        hint="take precision fp16 for this target",
+    ),
+    Gap(
+        "7.5", "int8", ("Conv",), builds=True,
+        words="TensorRT-RTX runs INT8 convolutions in FP16 on compute capability 7.5",
+        hint="take precision fp16 for this target, or accept FP16 with build.allow_precision_fallback: true",
+    ),
+)  # fmt: skip
 
 
 def aim(trt: Any, config: Any, target: Target) -> None:

@@ -29,6 +29,7 @@ COMMANDS = {
     "package": "Write a Triton model folder from verified plans.",
     "report": "Print the report of a finished build.",
     "inspect": "Say what a plan or an ONNX file is, without loading it.",
+    "diff": "Say what changed between two plans or two ONNX files.",
     "rules": "List the rewrite rules.",
     "methods": "List the calibration methods.",
     "backends": "List the TensorRT backends.",

@@ -9,7 +9,7 @@ from typing import Any
 
 from trtbuild import onnxfile, worker
 from trtbuild.artifacts import (
-    EngineLayer,
+    EngineLayers,
     EnginePlan,
     OptimizationProfile,
     Precision,
@@ -21,9 +21,10 @@ from trtbuild.artifacts import (
 )
 from trtbuild.backends import BACKENDS
 from trtbuild.device import compute_capabilities
+from trtbuild.engine.hardware import hold_to_hardware
 from trtbuild.engine.layers import from_inspector, from_log, precision_share
 from trtbuild.errors import InvalidOnnxError, MissingDependencyError, PrecisionError, missing_package
-from trtbuild.spec import check_profiles, check_target
+from trtbuild.spec import check_capability, check_profiles
 
 _LOWEST_FIRST: tuple[Precision, ...] = ("fp8", "int4", "int8", "int8_weights", "bf16", "fp16")
 """Which precision a typed file is said to have: the one that the fewest targets can do."""
@@ -88,12 +89,13 @@ def compile(  # noqa: A001
 
     Raises:
         MissingDependencyError: The backend's package, or the GPU it needs, is missing.
-        SpecError: The target cannot do the precision, or the profiles do not fit.
+        SpecError: The target cannot compute some of its nodes, or the profiles do not fit.
         BuildError: TensorRT refuses, crashes (WorkerCrashedError), or falls back (PrecisionError).
     """
     folder = Path(workdir)
     value = typed if isinstance(typed, TypedOnnx) else typed_from_file(Path(typed), profiles=profiles)
-    check_target(target, value.precision)
+    check_capability(target)
+    hold_to_hardware(value, target, allow_precision_fallback=allow_precision_fallback)
     check_profiles(value.inputs, profiles, "profiles")
     hold_available(target)
     backend = BACKENDS.load(target.backend)
@@ -158,10 +160,10 @@ def _built_elsewhere(target: Target) -> str:
     return f", or take backend {' or '.join(able)}" if able else ""
 
 
-def _layers(answer: Any) -> tuple[EngineLayer, ...]:
+def _layers(answer: Any) -> EngineLayers:
     if answer["layers"] is not None:
         return from_log(answer["layers"])
-    return from_inspector(answer["inspector"]) if answer["inspector"] is not None else ()
+    return from_inspector(answer["inspector"]) if answer["inspector"] is not None else EngineLayers()
 
 
 def _by_input(inputs: Sequence[TensorSpec], profiles: Sequence[OptimizationProfile]) -> list[dict[str, Any]]:
