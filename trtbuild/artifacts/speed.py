@@ -17,6 +17,10 @@ End = Literal["min", "opt", "max", "given"]
 """Where in its profile a measurement was taken; ``given`` for shapes that were asked for."""
 
 
+Kind = Literal["plan", "onnx", "other"]
+"""What a subject is."""
+
+
 @dataclass(frozen=True)
 class Latency:
     """Milliseconds of one call, over many.
@@ -61,6 +65,7 @@ class Timing:
         phases: Parts of the call, where the subject can tell them apart.
         ratio: Median of the baseline over this one's at the same shapes: above 1 is faster than the baseline.
         device: What it ran on: ``CPU``, or the GPU's name.
+        kind: ``plan``, ``onnx`` (in ONNX Runtime), or ``other``: a callable of the caller's.
     """
 
     subject: str
@@ -74,6 +79,7 @@ class Timing:
     phases: Mapping[Phase, Latency] = field(default_factory=dict)
     ratio: float | None = None
     device: str = "CPU"
+    kind: Kind = "other"
 
     @property
     def compute(self) -> Latency:

@@ -17,7 +17,7 @@ from trtbuild.benchmark.advice import advise
 from trtbuild.benchmark.gate import GATED, NOT_RUN, judge_speed, speed_error
 from trtbuild.benchmark.points import At, Point, point_given, points_of
 from trtbuild.benchmark.rounds import Call, take_turns
-from trtbuild.benchmark.statistics import latency, phases
+from trtbuild.benchmark.statistics import NOISY, latency, phases
 from trtbuild.benchmark.subjects import CallableSubject, PlanSubject, Subject, Variant, onnx_subject, plan_names
 from trtbuild.device import states
 from trtbuild.enginerun import can_run, plans_in_turn
@@ -92,7 +92,7 @@ def bench(
                 warm = states("warm", buses)
             on_progress((number + 1) / len(points), _words(point))
         seen = (*before, *warm, *(states("after", buses) if watched else ()))
-    notes |= dict.fromkeys(_disturbed(seen))
+    notes |= dict.fromkeys([*_disturbed(seen), *_noisy(timings)])
     gpu = next((one.gpu for one in running), None)
     return Benchmark(tuple(timings), gpu, tuple(notes), chosen, seen, advise(timings, profiles))
 
@@ -139,6 +139,7 @@ def _timing(subject: Subject, point: Point, shapes: Mapping[str, tuple[int, ...]
         axis=point.axis,
         phases=phases(calls),
         device=subject.device,
+        kind=subject.kind,
     )
 
 
@@ -170,6 +171,19 @@ def _disturbed(seen: Sequence[GpuState]) -> list[str]:
     """What the GPU's state says against the numbers."""
     slowed = {s.name: (*dict.fromkeys(r for o in seen if o.name == s.name for r in o.slowed_by),) for s in seen}
     return [f"{name} was slowed by {', '.join(reasons)}" for name, reasons in slowed.items() if reasons]
+
+
+def _noisy(timings: Sequence[Timing]) -> list[str]:
+    """Which rows are not worth comparing."""
+    rows: dict[str, int] = {}
+    for timing in timings:
+        rows[timing.subject] = rows.get(timing.subject, 0) + (timing.latency.spread > NOISY)
+    return [
+        f"{subject}: in {count} of its rows the middle half of the calls spreads over more than {NOISY:.0%} of the "
+        "median; the machine was busy: measure again"
+        for subject, count in rows.items()
+        if count
+    ]
 
 
 def _words(point: Point) -> str:

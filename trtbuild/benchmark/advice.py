@@ -10,16 +10,18 @@ import math
 from collections.abc import Sequence
 
 from trtbuild.artifacts import AxisRange, End, OptimizationProfile, ProfileAdvice, Timing
+from trtbuild.benchmark.statistics import NOISY
 
 SLOW = 2.0
-"""How many times longer an item must take at an end than at opt before a split is proposed."""
+"""How many times longer an item must take at an end than at opt before a split is proposed; and only of quiet
+measurements."""
 
 
 def advise(timings: Sequence[Timing], profiles: Sequence[OptimizationProfile]) -> tuple[ProfileAdvice, ...]:
-    """Advice on each profile of each subject; only on plans where any ran, for they are what a profile is of."""
-    on_gpu = [t for t in timings if t.subject.startswith("plan ")]
+    """Advice on each profile: of the plans where any ran, for they are what a profile is of, else of the ONNX files."""
+    heard = [t for t in timings if t.kind == "plan"] or [t for t in timings if t.kind == "onnx"]
     found = []
-    for subject in dict.fromkeys(t.subject for t in on_gpu or timings):
+    for subject in dict.fromkeys(t.subject for t in heard):
         own = [t for t in timings if t.subject == subject and t.profile is not None]
         for number in dict.fromkeys(t.profile for t in own if t.profile is not None):
             there = [t for t in own if t.profile == number]
@@ -36,7 +38,7 @@ def _at_end(
     if opt is None or whole is None:
         return None
     times = _times(whole, opt)
-    if times < SLOW:
+    if times < SLOW or max(opt.compute.spread, whole.compute.spread) > NOISY:
         return None
     axes = profiles[number].axes
     varying = [name for name, r in axes.items() if getattr(r, end) != r.opt]

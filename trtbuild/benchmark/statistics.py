@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from trtbuild.artifacts import PHASES, Latency, Phase
 
+NOISY = 0.5
+"""Spread from which on a median says little: half of the calls lie further apart than half of it."""
+
 
 def latency(milliseconds: Sequence[float]) -> Latency:
     """Percentiles, mean and spread of at least one call; percentiles interpolate linearly between calls."""

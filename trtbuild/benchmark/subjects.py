@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from trtbuild import onnxfile
-from trtbuild.artifacts import EnginePlan, TensorSpec
+from trtbuild.artifacts import EnginePlan, Kind, TensorSpec
 from trtbuild.benchmark.rounds import Call
 
 if TYPE_CHECKING:
@@ -27,11 +27,13 @@ class Subject(Protocol):
         name: As tables call it.
         device: ``CPU``, or a GPU's name.
         inputs: What it is fed.
+        kind: What it is.
     """
 
     name: str
     device: str
     inputs: tuple[TensorSpec, ...]
+    kind: Kind
 
     def prepare(self, feed: Feed, profile: int | None) -> str | None:
         """Makes ready for calls on a feed; returns what a reader should know of how it runs."""
@@ -63,7 +65,8 @@ class Variant:
 class CallableSubject:
     """A ``Variant`` taking turns."""
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: Variant, kind: Kind = "other") -> None:
+        self.kind = kind
         self.name, self.device, self.inputs = variant.name, variant.device, variant.inputs
         self._prepare = variant.prepare
         self._step: Callable[[], Mapping[str, float] | None] = lambda: None
@@ -95,7 +98,7 @@ def onnx_subject(label: str, path: Path) -> CallableSubject:
 
         return step
 
-    return CallableSubject(Variant(f"{label} (ONNX Runtime, {provider})", inputs, prepare, device))
+    return CallableSubject(Variant(f"{label} (ONNX Runtime, {provider})", inputs, prepare, device), "onnx")
 
 
 class PlanSubject:
@@ -103,6 +106,7 @@ class PlanSubject:
 
     def __init__(self, name: str, running: RunningPlan) -> None:
         self.name, self.device = name, running.gpu
+        self.kind: Kind = "plan"
         self.inputs = tuple(  # NumPy draws no such numbers; the worker rounds them
             replace(t, dtype="float32") if "float" in t.dtype else t for t in running.plan.inputs
         )

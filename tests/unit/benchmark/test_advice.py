@@ -15,9 +15,14 @@ from trtbuild.spec.yamlfile import parse_yaml, plain
 BATCH = (profile(batch=(1, 8, 32)),)
 
 
-def row(end, items, ms, *, axis=None, subject="onnx (ONNX Runtime, CPU)", device="CPU", number=0, compute=None):
+def row(
+    end, items, ms, *, axis=None, subject="onnx (ONNX Runtime, CPU)", device="CPU", number=0, compute=None, times=None
+):
+    kind = "plan" if subject.startswith("plan") else "onnx" if "ONNX" in subject else "other"
     phases = {} if compute is None else {"compute": latency([compute])}
-    return Timing(subject, {"x": (1,)}, latency([ms]), 1.0, items, number, end, axis, phases, None, device)
+    return Timing(
+        subject, {"x": (1,)}, latency(times or [ms]), 1.0, items, number, end, axis, phases, None, device, kind
+    )
 
 
 def test_an_end_that_is_no_slower_an_item_brings_no_advice():
@@ -92,6 +97,16 @@ def test_a_split_holds_every_size_once_and_reads_back_as_profiles_of_a_spec(size
     assert opt in (first.opt, second.opt)
     read = plain(parse_yaml(split_profiles([profile(batch=sizes)], 0, "batch", end), "paste"))
     assert [_sizes(p["batch"]) for p in read["profiles"]] == [dataclasses.astuple(first), dataclasses.astuple(second)]
+
+
+def test_a_module_in_torch_has_no_profiles_to_split():
+    rows = [row("opt", 8, 8.0, subject="torch"), row("max", 32, 96.0, subject="torch")]
+    assert advise(rows, BATCH) == ()
+
+
+def test_noise_brings_no_advice():
+    noisy = [20.0, 90.0, 96.0, 100.0, 200.0, 300.0]
+    assert advise([row("opt", 8, 8.0), row("max", 32, 96.0, times=noisy)], BATCH) == ()
 
 
 @pytest.mark.parametrize("missing", ["opt", "min"])

@@ -1,3 +1,6 @@
+import itertools
+import time
+
 import numpy as np
 import pytest
 from onnx_models import matmul, save
@@ -107,3 +110,16 @@ def test_a_benchmark_comes_back_from_json_and_is_a_table(model):
     assert text.count("| a (ONNX Runtime, CPU) |") == 3
     assert "| profile 0, opt | x:4x4 |" in text
     assert said.bench(done)[0] == "1 subjects side by side at 3 shapes"
+
+
+def test_a_subject_whose_calls_differ_much_is_named():
+    lengths = itertools.cycle([0.0, 0.0, 0.004])
+
+    def prepare(feed):
+        del feed
+        return lambda: time.sleep(next(lengths))
+
+    restless = Variant("restless", (TensorSpec("x", "float32", ("n", 4)),), prepare)
+    done = bench({}, variants=[restless], runs=12, warm_up=0, turn=12)
+    assert done.timings[0].kind == "other"
+    assert [n for n in done.notes if n.startswith("restless: in 1 of its rows")]
