@@ -82,14 +82,15 @@ def build(
         sizes: Sizes of dynamic axes, over those of ``SIZES``.
         timeout_s: Seconds after which the build is stopped.
     """
-    from trtbuild.artifacts import Target
+    from trtbuild.artifacts import BuildOptions, Target
     from trtbuild.engine import compile as build_plan
     from trtbuild.precision import assign_precision
 
     given = profiles(model, sizes)
     typed = assign_precision(model, folder, precision=precision, table=table, profiles=given, allow_fallback=True)
     target = Target("sm89", "tensorrt_rtx", "8.9")
-    return build_plan(typed, folder, target=target, profiles=given, allow_precision_fallback=True, timeout_s=timeout_s)
+    options = BuildOptions(allow_precision_fallback=True, timeout_s=timeout_s)
+    return build_plan(typed, folder, target=target, profiles=given, options=options)
 
 
 def count(

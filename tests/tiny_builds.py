@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from trtbuild import worker
-from trtbuild.artifacts import Target, to_json
+from trtbuild.artifacts import BuildOptions, Target, to_json
 from trtbuild.engine.layers import from_log, precision_share
 from trtbuild.errors import TrtbuildError
 
@@ -18,7 +18,7 @@ def built(typed, capability, profile, folder):
             "backend": "tensorrt_rtx", "onnx": str(value.model.path), "plan": str(folder / f"{name}.plan"),
             "log": str(folder / f"{name}.log"), "target": to_json(Target("t", "tensorrt_rtx", capability)),
             "profiles": [{t.name: [profile.shape(t, w) for w in ("min", "opt", "max")] for t in value.inputs}],
-            "tf32": value.precision == "tf32", "workspace_mib": None, "optimization_level": None,
+            "tf32": value.precision == "tf32", "options": to_json(BuildOptions()), "timings": str(folder),
         }
         for name, value in typed.items()
     }  # fmt: skip

@@ -210,6 +210,27 @@ def test_package_with_a_verification_that_did_not_pass_is_refused(chain: Chain, 
     tool.fails(5, *words, "--verification", "proof.json", says=["did not pass verification"])
 
 
+def test_golden_requests_are_kept_and_hold_a_later_model(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    data = ["--data", "readers.py:held_out", "--min", "0.9", *AXIS]
+    tool.succeeds("verify", "tiny.onnx", "typed.onnx", *data, "--golden", "golden")
+    found = tool.json("verify", "--against", "golden", "typed.onnx")
+    assert (found["passed"], found["samples"]) == (True, 16)
+    tool.fails(5, "verify", "--against", "golden", "typed.onnx", "--metric", "max_abs", "--max", "0", says=["max_abs"])
+    tool.fails(2, "verify", "--against", "golden", "tiny.onnx", "typed.onnx", says=["the subject alone"])
+
+
+def test_a_pytorch_module_is_compared_with_its_export(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    (tool.folder / "net.py").write_text(NET)
+    inputs = ["--input", "x:float32:n,1,8,8", "--axis", "n=1:2:8"]
+    tool.succeeds("export", "net.py:load", "net.onnx", *inputs)
+    found = tool.json("verify", "net.py:load", "net.onnx", "--axis", "n=1:2:8", "--samples", "4")
+    assert found["passed"]
+    assert {c["sizes"]["n"] for c in found["shapes"]} >= {1, 8}
+    tool.fails(2, "verify", "net.py:load", "net.py:load", says=["what their inputs are"])
+
+
 def test_bench_measures_onnx_files_side_by_side(chain: Chain) -> None:
     found = chain.tool.json(
         "bench", "tiny.onnx", "typed.onnx", "--shapes", "x:4x1x8x8", "--runs", "3", "--warm-up", "1"

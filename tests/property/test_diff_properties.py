@@ -6,14 +6,14 @@ from graph_strategies import graphs
 from hypothesis import given, settings
 from onnx_models import save
 
-from trtbuild.differences import diff
+from trtbuild.differences import diff_onnx
 
 MODELS = graphs().map(lambda drawn: drawn[0])
 
 
 def changes_of(before, after):
     with tempfile.TemporaryDirectory() as folder:
-        return diff(save(before, Path(folder) / "a.onnx"), save(after, Path(folder) / "b.onnx"))
+        return diff_onnx(save(before, Path(folder) / "a.onnx"), save(after, Path(folder) / "b.onnx"))
 
 
 @settings(max_examples=25)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
 from trtbuild.artifacts.differences import INSIGNIFICANT, Change, Difference
 from trtbuild.artifacts.engines import EnginePlan, PrecisionShare
+from trtbuild.artifacts.estimates import Bound, Estimate, PartEstimate
 from trtbuild.artifacts.files import EntryPath, StoredFile, from_json, stored_files, to_json
 from trtbuild.artifacts.graphs import (
     AppliedEdit,
@@ -24,7 +25,16 @@ from trtbuild.artifacts.graphs import (
     TypedOnnx,
 )
 from trtbuild.artifacts.layers import EngineLayer, EngineLayers, EngineTensor, LayerTensor, Role, WorkShare
-from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
+from trtbuild.artifacts.options import BuildOptions
+from trtbuild.artifacts.proofs import (
+    GateResult,
+    OutputComparison,
+    ScoreAgreement,
+    ShapeCheck,
+    TaskScore,
+    Verification,
+    WorstElement,
+)
 from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
 from trtbuild.artifacts.speed import (
     PHASES,
@@ -60,7 +70,9 @@ __all__ = [
     "AppliedEdit",
     "AxisRange",
     "Benchmark",
+    "Bound",
     "Build",
+    "BuildOptions",
     "CalibrationTable",
     "Change",
     "ChannelRange",
@@ -73,6 +85,7 @@ __all__ = [
     "EngineTensor",
     "EntryPath",
     "EqualizedOnnx",
+    "Estimate",
     "ExportedOnnx",
     "Front",
     "FrontPoint",
@@ -86,13 +99,16 @@ __all__ = [
     "NodeSensitivity",
     "OptimizationProfile",
     "OutputComparison",
+    "PartEstimate",
     "Phase",
     "Precision",
     "PrecisionShare",
     "ProfileAdvice",
     "RewrittenOnnx",
     "Role",
+    "ScoreAgreement",
     "SensitivityTable",
+    "ShapeCheck",
     "ShapeParity",
     "SpeedGate",
     "SpeedResult",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from trtbuild.artifacts.files import StoredFile
 from trtbuild.artifacts.layers import EngineLayers
@@ -42,6 +43,9 @@ class EnginePlan:
         work: Shares of the matrix work by precision.
         log: The builder's messages, warnings and up.
         warnings: Options that this backend ignores, and the builder's own warnings worth a person's time.
+        options: The build options that were asked for, by name; files by their digests.
+        timing_cache: The times of kernels that this build went by, where its backend takes any: what a later build
+            can be pinned to.
     """
 
     plan: StoredFile
@@ -56,3 +60,5 @@ class EnginePlan:
     work: PrecisionShare
     log: StoredFile
     warnings: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    timing_cache: StoredFile | None = None

@@ -21,6 +21,9 @@ MAGIC = (b"ptrt", b"ftrt")
 HEADER_TARGETS: dict[int, str] = {}
 LOADED_BY_TRITON = True
 IGNORES: dict[str, str] = {}
+HAS_LEAN_RUNTIME = True
+NEEDS: tuple[str, ...] = ()
+REFITS_WITHOUT_GPU = True  # it is never without one
 GAPS: tuple[Gap, ...] = ()  # none is known to us: it has not been run
 
 

@@ -1,7 +1,7 @@
 """TensorRT for RTX: builds plans for GeForce and workstation GPUs ahead of time, without a GPU.
 
-Seen with 1.7.1: SM75, SM80, SM86, SM89, SM120, SM121. Builds are bit-identical; the timing cache does nothing, and the
-optimisation level is accepted and changes nothing.
+Seen with 1.7.1: SM75, SM80, SM86, SM89, SM120, SM121. Builds are bit-identical; `IGNORES` lists the options that change
+nothing in the plan.
 """
 
 from __future__ import annotations
@@ -20,7 +20,23 @@ CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0", "12.1")
 MAGIC = (b"vtrt",)
 HEADER_TARGETS = {1: "7.5", 2: "8.0", 4: "8.6", 8: "8.9", 16: "12.0", 32: "12.1"}
 LOADED_BY_TRITON = False
-IGNORES = {"optimization_level": "TensorRT-RTX accepts an optimisation level and builds the same plan"}
+_SAME_PLAN = "TensorRT-RTX accepts it and builds the same plan"
+IGNORES = {
+    "optimization_level": _SAME_PLAN,
+    "max_num_tactics": _SAME_PLAN,
+    "avg_timing_iterations": _SAME_PLAN,
+    "tactic_sources": _SAME_PLAN,
+    "tactic_dram_mib": _SAME_PLAN,
+    "tiling": _SAME_PLAN,
+    "tiling_l2_mib": _SAME_PLAN,
+    "sparsity": _SAME_PLAN,
+    "strict_nans": _SAME_PLAN,
+    "distributive_independence": _SAME_PLAN,
+    "timing_cache": "TensorRT-RTX times no kernels, so there is no timing cache; its builds are bit-identical",
+}
+HAS_LEAN_RUNTIME = False
+NEEDS = ("ComputeCapability", "IBuilderConfig.num_compute_capabilities", "IBuilderConfig.set_compute_capability")
+REFITS_WITHOUT_GPU = False
 GAPS = (  # seen with 1.7.1
     Gap(
         "7.5", "fp32", ("MatMul", "Gemm"), builds=False,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from trtbuild.artifacts import Change, Difference
+from trtbuild.artifacts import INSIGNIFICANT, Change, Difference
 from trtbuild.console import human_size
 
 SHOWN = 8
-"""Changes of one topic that are told one by one."""
+"""Lines that are told of one topic."""
 
 _Said = Callable[[Change], str]
 
@@ -21,16 +22,32 @@ def in_words(found: Difference, *, shown: int | None = SHOWN) -> list[str]:
 
     Args:
         found: What changed.
-        shown: Changes of one topic to tell one by one; all of them with None.
+        shown: Lines of one topic, those that differ in numbers alone as one, such as layers of a transformer; all of
+            them, one by one, with None.
     """
     lines = [headline(found)]
     for topic, group in groupby(found.changes, key=lambda change: change.topic):
         changes = list(group)
         lines.append(f"{_title(topic, changes)}:")
-        lines += [f"  {_said(change)}" for change in changes[:shown]]
-        if shown is not None and len(changes) > shown:
-            lines.append(f"  and {len(changes) - shown} more")
+        said = [f"  {_said(change)}" for change in changes]
+        if shown is not None:
+            said = _alike(said) if topic in _REPEATED else said
+            said = [*said[:shown], *([f"  and {len(said) - shown} more lines"] if len(said) > shown else [])]
+        lines += said
     return [*lines, *(f"note: {note}" for note in found.notes)]
+
+
+_REPEATED = {
+    "node", "wiring", "name", "weight", "node precision", "attention", "kernels", "kernel precision", "reformat",
+}  # fmt: skip
+
+
+def _alike(lines: Sequence[str]) -> list[str]:
+    """Lines that differ in numbers alone, as the first of them and how many more there are."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        found.setdefault(re.sub(r"[0-9][0-9.e-]*", "#", line), []).append(line)
+    return [same[0] + (f" (and {len(same) - 1} alike)" if len(same) > 1 else "") for same in found.values()]
 
 
 def headline(found: Difference) -> str:
@@ -42,7 +59,8 @@ def headline(found: Difference) -> str:
             return (
                 "other bytes; nothing else that can be seen differs" if found.notes else "the same kernels, other bytes"
             )
-        return "two different plans"
+        topics = {change.topic for change in found.changes if change.topic not in INSIGNIFICANT}
+        return "the same kernels, other weights or names" if topics == {"compiled onnx"} else "two different plans"
     return "the same graph, other names or bytes" if found.equivalent else "two different graphs"
 
 
@@ -66,7 +84,10 @@ def _title(topic: str, changes: Sequence[Change]) -> str:
         forms = Counter(f"{c.before['dtype']} -> {c.after['dtype']}" for c in changes)
         cast = [f"{n} {form}" for form, n in forms.most_common() if len(set(form.split(" -> "))) == 2]
         return f"weights, {len(changes)}" + (f" ({', '.join(cast)})" if cast else "")
-    if topic in ("scale", "wiring", "name", "node precision"):
+    if topic == "node precision":
+        moves = Counter(f"{c.before or 'none'} -> {c.after or 'none'}" for c in changes)
+        return f"precision of matrix work, {', '.join(f'{n} x {move}' for move, n in moves.most_common())}"
+    if topic in ("scale", "wiring", "name"):
         return f"{_TITLES[topic]}, {len(changes)}"
     return _TITLES.get(topic, topic)
 
@@ -130,6 +151,19 @@ def _bytes(change: Change) -> str:
     return f"{human_size(change.before)} -> {human_size(change.after)}"
 
 
+def _kernels(change: Change) -> str:
+    before, after = (len(side) for side in (change.before, change.after))
+    verb = "split" if before == 1 < after else "merged" if before > 1 == after else "cut in another way"
+    verb = "new" if not before else "gone" if not after else verb
+    sides = [", ".join(side) or "nothing" for side in (change.before, change.after)]
+    return f"{verb}: {sides[0]} -> {sides[1]}; {change.name}"
+
+
+def _work(change: Change) -> str:
+    return f"{change.name}: {change.before:.1%} -> {change.after:.1%}".replace("%", " %")
+
+
 _SAID: Mapping[str, _Said] = {
+    "kernels": _kernels, "matrix work": _work,
     "node": _node, "weight": _weight, "constant": _weight, "scale": _scale, "wiring": _wiring, "bytes": _bytes,
 }  # fmt: skip

@@ -9,10 +9,10 @@ from typing import Any
 
 from trtbuild import onnxfile, worker
 from trtbuild.artifacts import (
+    BuildOptions,
     EngineLayers,
     EnginePlan,
     OptimizationProfile,
-    Precision,
     StoredFile,
     Target,
     TensorSpec,
@@ -23,11 +23,9 @@ from trtbuild.backends import BACKENDS
 from trtbuild.device import compute_capabilities
 from trtbuild.engine.hardware import hold_to_hardware
 from trtbuild.engine.layers import from_inspector, from_log, precision_share
-from trtbuild.errors import InvalidOnnxError, MissingDependencyError, PrecisionError, missing_package
+from trtbuild.errors import InvalidOnnxError, MissingDependencyError, PrecisionError, SpecError, missing_package
 from trtbuild.spec import check_capability, check_profiles
-
-_LOWEST_FIRST: tuple[Precision, ...] = ("fp8", "int4", "int8", "int8_weights", "bf16", "fp16")
-"""Which precision a typed file is said to have: the one that the fewest targets can do."""
+from trtbuild.store import default_root
 
 Progress = Callable[[str, float], None]
 """Takes the builder's phase and the share done, 0 to 1."""
@@ -41,13 +39,13 @@ def typed_from_file(path: Path, *, tf32: bool = False, profiles: Sequence[Optimi
         tf32: Whether its FP32 matrix work may run in TF32.
         profiles: The first one's opt sizes weigh the nodes by their work.
     """
-    from trtbuild.matrixops import multiply_accumulates, node_precisions
+    from trtbuild.matrixops import lowest_precision, multiply_accumulates, node_precisions
 
     stored = onnxfile.stored(path)
     model = onnxfile.load(path)
     onnxfile.check(model, str(path))
     assignment = {name: precision for name, precision in node_precisions(model).items() if name}
-    lowest: Precision = next((p for p in _LOWEST_FIRST if p in assignment.values()), "fp32")
+    lowest = lowest_precision(assignment.values())
     return TypedOnnx(
         model=stored,
         inputs=onnxfile.inputs(model),
@@ -65,23 +63,17 @@ def compile(  # noqa: A001
     *,
     target: Target,
     profiles: Sequence[OptimizationProfile] = (),
-    allow_precision_fallback: bool = False,
-    optimization_level: int | None = None,
-    workspace_mib: int | None = None,
-    timeout_s: float = 3600,
+    options: BuildOptions = BuildOptions(),  # noqa: B008  frozen
     on_progress: Progress = lambda _phase, _share: None,
 ) -> EnginePlan:
     """Builds a TensorRT plan and checks that it runs in the precision its graph asks for.
 
     Args:
         typed: A strongly typed ONNX: what ``assign_precision`` returned, or a file.
-        workdir: Folder for ``model.plan`` and ``build.log``.
+        workdir: Folder for ``model.plan``, ``build.log`` and, where kernels are timed, ``model.timing``.
         target: What to build for.
         profiles: Optimisation profiles by axis name.
-        allow_precision_fallback: Accept a plan whose kernels do not all honour the graph's precision.
-        optimization_level: 0 to 5; the backend's default when left out.
-        workspace_mib: Limit of the workspace, MiB; none when left out.
-        timeout_s: Seconds after which the build is stopped.
+        options: Options of the build.
         on_progress: Called with the builder's phase and the share done.
 
     Returns:
@@ -89,16 +81,17 @@ def compile(  # noqa: A001
 
     Raises:
         MissingDependencyError: The backend's package, or the GPU it needs, is missing.
-        SpecError: The target cannot compute some of its nodes, or the profiles do not fit.
+        SpecError: The target cannot compute some of its nodes, the profiles do not fit, or the backend cannot do an
+            option.
         BuildError: TensorRT refuses, crashes (WorkerCrashedError), or falls back (PrecisionError).
     """
     folder = Path(workdir)
     value = typed if isinstance(typed, TypedOnnx) else typed_from_file(Path(typed), profiles=profiles)
     check_capability(target)
-    hold_to_hardware(value, target, allow_precision_fallback=allow_precision_fallback)
+    hold_to_hardware(value, target, allow_precision_fallback=options.allow_precision_fallback)
     check_profiles(value.inputs, profiles, "profiles")
     hold_available(target)
-    backend = BACKENDS.load(target.backend)
+    hold_together(target, options)
     plan, log = folder / "model.plan", folder / "build.log"
     answer = worker.call(
         "trtbuild.engine.building:build_plan",
@@ -110,14 +103,13 @@ def compile(  # noqa: A001
             "target": to_json(target),
             "profiles": _by_input(value.inputs, profiles),
             "tf32": value.precision == "tf32",
-            "workspace_mib": workspace_mib,
-            "optimization_level": optimization_level,
+            "options": to_json(options),
+            "timings": str(default_root() / "timing"),
         },
         on_event=lambda event: on_progress(event["phase"], event["share"]),
-        timeout_s=timeout_s,
+        timeout_s=options.timeout_s,
+        memory_limit_mib=options.memory_limit_mib,
     )
-    options = {"optimization_level": optimization_level, "workspace_mib": workspace_mib}
-    warnings = [said for option, said in backend.IGNORES.items() if options.get(option) is not None]
     result = EnginePlan(
         plan=StoredFile.of(plan),
         onnx=value.model.digest,
@@ -130,9 +122,11 @@ def compile(  # noqa: A001
         layers=(layers := _layers(answer)),
         work=precision_share(layers, value.assignment, value.macs),
         log=StoredFile.of(log),
-        warnings=(*warnings, *answer["warnings"]),
+        warnings=tuple(answer["warnings"]),
+        options={k: v for k, v in options.parameters().items() if k in options.asked()},
+        timing_cache=StoredFile.of(Path(answer["timing_cache"])) if answer["timing_cache"] else None,
     )
-    if not allow_precision_fallback:
+    if not options.allow_precision_fallback:
         _hold_to_precision(result)
     return result
 
@@ -152,6 +146,56 @@ def hold_available(target: Target) -> None:
         )
     if importlib.util.find_spec(backend.PACKAGE) is None:
         raise missing_package(backend.PACKAGE, backend.EXTRA, needed_for=f"the backend {target.backend}")
+
+
+def hold_together(target: Target, options: BuildOptions) -> None:
+    """Checks what can be known of options without TensorRT: whether they fit each other and the target.
+
+    Raises:
+        SpecError: Two options contradict each other, or a file is not there.
+        MissingDependencyError: The backend needs a GPU for what is asked.
+    """
+    said = options.contradiction()
+    if said is not None:
+        message, _, hint = said.partition("; ")
+        raise SpecError(message, place="build", hint=hint)
+    files = {
+        "timing_cache": [options.pinned_cache] if options.pinned_cache else [],
+        "plugins": map(Path, options.plugins),
+    }
+    for name, file in ((name, file) for name, named in files.items() for file in named):
+        if not file.is_file():
+            raise SpecError(f"there is no file {file}", place=f"build.{name}", hint="paths start at the spec's folder")
+    if options.hardware_compatibility == "ampere_plus" and target.sm < 80:
+        raise SpecError(
+            f"compute capability {target.compute_capability} is older than Ampere",
+            place="build.hardware_compatibility",
+            hint="leave it out, or write same_compute_capability",
+        )
+    backend = BACKENDS.load(target.backend)
+    if options.refit != "none" and not backend.REFITS_WITHOUT_GPU and not compute_capabilities():
+        raise MissingDependencyError(
+            f"{target.backend} builds plans that can be refitted on a GPU only, and this machine shows none",
+            place="build.refit",
+            hint="run this on a machine with a GPU, or leave it out",
+        )
+
+
+def hold_options(target: Target, options: BuildOptions) -> tuple[str, ...]:
+    """Checks that a target's backend can do what is asked, by setting it in a worker process and building nothing.
+
+    Returns:
+        What it would ignore, in words.
+
+    Raises:
+        SpecError: This TensorRT has not what an option takes.
+        BuildError: An option did not take.
+    """
+    hold_together(target, options)
+    if not set(options.asked()) - {"allow_precision_fallback", "timeout_s", "memory_limit_mib", "timing_cache"}:
+        return ()  # nothing that TensorRT is told
+    request = {"backend": target.backend, "target": to_json(target), "options": to_json(options)}
+    return tuple(worker.call("trtbuild.engine.building:try_options", request, timeout_s=120))
 
 
 def _built_elsewhere(target: Target) -> str:
@@ -201,4 +245,4 @@ def _hold_to_precision(plan: EnginePlan) -> None:
     )
 
 
-__all__ = ["compile", "hold_available", "typed_from_file"]
+__all__ = ["compile", "hold_available", "hold_options", "typed_from_file"]

@@ -11,66 +11,128 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtbuild.artifacts import Target, from_json
+from trtbuild.artifacts import BuildOptions, Target, from_json
 from trtbuild.backends import BACKENDS
+from trtbuild.engine import timing_cache
 from trtbuild.engine.failures import build_error
 from trtbuild.engine.log import Log
 from trtbuild.engine.monitor import monitor
+from trtbuild.engine.names import BUILDING, INSPECTING, abilities, hold_names
+from trtbuild.engine.options import Builder, configure, set_flag
 from trtbuild.engine.refusals import first_hint, refusal
-from trtbuild.errors import BuildError, InvalidOnnxError, ProfileError, missing_package
+from trtbuild.errors import InvalidOnnxError, ProfileError, missing_package
 
 if TYPE_CHECKING:
     from trtbuild.worker import Emit
 
 
 def build_plan(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
-    """Parses, configures and builds.
+    """Configures, parses and builds.
 
     Args:
         request: ``backend``, ``onnx``, ``plan`` and ``log`` (paths), ``target``, ``profiles`` (input name to min, opt
-            and max shape, one mapping a profile), ``tf32``, ``workspace_mib``, ``optimization_level``.
+            and max shape, one mapping a profile), ``tf32``, ``options``; ``timings``, the folder of the shared timing
+            caches.
         emit: Takes progress events.
 
     Returns:
-        ``version``, ``layers`` (the log's message, or None), ``inspector`` (JSON text, or None), ``warnings``.
+        ``version``, ``layers`` (the log's message, or None), ``inspector`` (JSON text, or None), ``warnings``,
+        ``timing_cache`` (the file of this build's times, or None).
     """
     backend = BACKENDS.load(request["backend"])
-    try:
-        trt = importlib.import_module(backend.PACKAGE)
-    except ImportError as error:
-        raise missing_package(backend.PACKAGE, backend.EXTRA, needed_for=f"the backend {request['backend']}") from error
-    log = Log(trt)
-    logger = log.logger()
-    builder = trt.Builder(logger)
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = _parse(trt, logger, network, request["onnx"], log)
-    config = builder.create_builder_config()
     target = from_json(Target, request["target"])
-    _configure(trt, config, request)
-    backend.aim(trt, config, target)
-    log.raise_errors("configuring the build")
-    _add_profiles(builder, network, config, request["profiles"], log)
-    progress = monitor(trt, emit)
-    config.progress_monitor = progress
-    plan = builder.build_serialized_network(network, config)
+    options = from_json(BuildOptions, request["options"])
+    to, log, ignored = _configured(backend, target, options)
+    set_flag(to, "TF32", wanted=request["tf32"])  # TensorRT turns it on by itself
+    unused = _start_timings(to, options, Path(request["timings"]))
+    trt, logger, config = to.trt, to.logger, to.config
+    network = to.builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = _parse(trt, logger, network, request["onnx"], log)
+    _add_profiles(to.builder, network, config, request["profiles"], log)
+    config.progress_monitor = progress = monitor(trt, emit)
+    plan = to.builder.build_serialized_network(network, config)
     Path(request["log"]).write_text(log.text(), encoding="utf-8")
     if plan is None:
         raise build_error(log, target, cancelled=progress.cancelled)
     data = bytes(plan)
     Path(request["plan"]).write_bytes(data)
+    timings = _keep_timings(to, options, Path(request["timings"]), Path(request["plan"]))
     layers = next((m for _s, m in log.messages if m.startswith("Layers:")), None)
-    inspector = None if layers is not None or not backend.NEEDS_GPU_TO_BUILD else _inspect(trt, logger, data)
-    del parser  # it owns what the network points to
-    return {"version": str(trt.__version__), "layers": layers, "inspector": inspector, "warnings": log.warnings()}
+    inspector = None if layers is not None or not abilities(trt).needs_gpu_to_build else _inspect(trt, logger, data)
+    del parser, progress  # the network points into the one, the configuration to the other
+    return {
+        "version": str(trt.__version__),
+        "layers": layers,
+        "inspector": inspector,
+        "warnings": [*ignored, *unused, *log.warnings()],
+        "timing_cache": timings,
+    }
+
+
+def try_options(request: Mapping[str, Any], emit: Emit) -> list[str]:  # noqa: ARG001
+    """Sets the options of a build and builds nothing, to know what is refused before hours of work.
+
+    Args:
+        request: ``backend``, ``target``, ``options``.
+        emit: Not used.
+
+    Returns:
+        What the backend ignores.
+    """
+    options = from_json(BuildOptions, request["options"])
+    _to, _log, ignored = _configured(BACKENDS.load(request["backend"]), from_json(Target, request["target"]), options)
+    return list(ignored)
+
+
+def _configured(backend: Any, target: Target, options: BuildOptions) -> tuple[Builder, Log, tuple[str, ...]]:
+    """A builder that has all that was asked for, what it says, and what it ignores."""
+    try:
+        trt = importlib.import_module(backend.PACKAGE)
+    except ImportError as error:
+        raise missing_package(backend.PACKAGE, backend.EXTRA, needed_for=f"builds with {backend.PACKAGE}") from error
+    able = abilities(trt)
+    hold_names(trt, (*BUILDING, *backend.NEEDS, *(INSPECTING if able.needs_gpu_to_build else ())))
+    log = Log(trt)
+    logger = log.logger()
+    if able.has_plugins:
+        trt.init_libnvinfer_plugins(logger, "")  # those that come with TensorRT
+    builder = trt.Builder(logger)
+    to = Builder(trt, logger, builder, builder.create_builder_config())
+    ignored = configure(to, options, backend, log)
+    backend.aim(trt, to.config, target)
+    log.raise_errors("configuring the build")
+    return to, log, ignored
+
+
+def _start_timings(to: Builder, options: BuildOptions, folder: Path) -> list[str]:
+    """Gives the builder the times of earlier builds; nothing where it takes none."""
+    if not abilities(to.trt).timing_cache_effective:
+        return []
+    if options.pinned_cache is not None:
+        timing_cache.start_pinned(to, options.pinned_cache)
+        return []
+    if options.timing_cache == "shared":
+        return timing_cache.start_shared(to, timing_cache.shared_file(folder, to.trt))
+    timing_cache.start_empty(to)
+    return []
+
+
+def _keep_timings(to: Builder, options: BuildOptions, folder: Path, plan: Path) -> str | None:
+    """Writes this build's times beside the plan, and adds them to the shared ones."""
+    if not abilities(to.trt).timing_cache_effective:
+        return None
+    file = plan.with_suffix(".timing")
+    timing_cache.write(to, file)
+    if options.timing_cache == "shared":
+        timing_cache.merge_shared(to, timing_cache.shared_file(folder, to.trt))
+    return str(file)
 
 
 def _parse(trt: Any, logger: Any, network: Any, onnx: str, log: Log) -> Any:
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(onnx):
         errors = [parser.get_error(number) for number in range(parser.num_errors)]
-        refused = [
-            refusal(e.desc(), node=_said_by(e, "node_name"), operator=_said_by(e, "node_operator")) for e in errors
-        ]
+        refused = [refusal(e.desc(), node=e.node_name(), operator=e.node_operator()) for e in errors]
         refused = list(dict.fromkeys(refused)) or [refusal(text) for text in log.errors()] or [refusal("")]
         raise InvalidOnnxError(
             "TensorRT cannot parse it:\n    " + "\n    ".join(map(str, refused)),
@@ -78,26 +140,6 @@ def _parse(trt: Any, logger: Any, network: Any, onnx: str, log: Log) -> Any:
             hint=first_hint(refused),
         )
     return parser
-
-
-def _said_by(error: Any, name: str) -> str:
-    """What a parser error knows by that name; older releases know less."""
-    return str(getattr(error, name, lambda: "")())
-
-
-def _configure(trt: Any, config: Any, request: Mapping[str, Any]) -> None:
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    tf32 = trt.BuilderFlag.TF32
-    config.set_flag(tf32) if request["tf32"] else config.clear_flag(tf32)  # TensorRT turns it on by itself
-    if config.get_flag(tf32) != request["tf32"]:
-        raise BuildError("the TF32 flag did not take", place="TensorRT")
-    if request["workspace_mib"] is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, request["workspace_mib"] << 20)
-    if request["optimization_level"] is not None:
-        level = request["optimization_level"]
-        config.builder_optimization_level = level
-        if config.builder_optimization_level != level:
-            raise BuildError(f"optimisation level {level} did not take", place="TensorRT", hint="levels are 0 to 5")
 
 
 def _add_profiles(builder: Any, network: Any, config: Any, profiles: Any, log: Log) -> None:

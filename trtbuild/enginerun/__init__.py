@@ -50,8 +50,13 @@ class PlanRun:
     graphs: tuple[str, ...]
 
 
-def run_plan(plan: EnginePlan, feeds: Sequence[Feed], *, cuda_graphs: bool = False) -> PlanRun:
-    """Runs feeds through a plan on this machine's GPU.
+def run_plan(plan: EnginePlan, feeds: Sequence[Feed]) -> list[dict[str, NDArray[Any]]]:
+    """The outputs of a plan on this machine's GPU, one mapping a feed; errors as ``trace_plan``'s."""
+    return list(trace_plan(plan, feeds).outputs)
+
+
+def trace_plan(plan: EnginePlan, feeds: Sequence[Feed], *, cuda_graphs: bool = False) -> PlanRun:
+    """Runs feeds through a plan on this machine's GPU and says how.
 
     Args:
         plan: The plan; its file is held against its digest in the worker.
@@ -155,4 +160,4 @@ def _environment(backend: str) -> dict[str, str]:
     return dict(BACKENDS.load(backend).ENVIRONMENT)
 
 
-__all__ = ["PlanRun", "RunningPlan", "can_run", "plans_in_turn", "run_plan"]
+__all__ = ["PlanRun", "RunningPlan", "can_run", "plans_in_turn", "run_plan", "trace_plan"]

@@ -23,7 +23,7 @@ from trtbuild.artifacts import (
     Verification,
     to_json,
 )
-from trtbuild.backends import packages
+from trtbuild.backends import BACKENDS, packages
 from trtbuild.content import json_digest
 from trtbuild.device import gpus
 from trtbuild.enginerun import can_run
@@ -33,6 +33,9 @@ from trtbuild.recipes.precision import assign_precision
 from trtbuild.spec import Spec
 from trtbuild.steps import Steps
 from trtbuild.store import Recipe, code_digest, toolchain
+
+GOLDEN = "golden"
+"""Folder of the golden requests that verify keeps."""
 
 
 def compile(  # noqa: A001  the stage's name
@@ -46,7 +49,7 @@ def compile(  # noqa: A001  the stage's name
 ) -> EnginePlan:
     """Builds the plan of one target; ``name`` is what the step is called."""
     name = name or f"compile {target.name}"
-    options = spec.build.model_dump()
+    options = spec.build.options(spec.folder)
     same_plan = replace(target, name="", gpu="")  # two names of one capability share their plan
 
     plan = steps.take(
@@ -61,17 +64,17 @@ def compile(  # noqa: A001  the stage's name
                 "precision": typed.precision,
                 "profiles": as_json(profiles),
                 "assignment": dict(typed.assignment),
-                **{k: v for k, v in options.items() if k != "timeout_s"},
+                **options.parameters(),
             },
-            toolchain(*packages(target.backend)),
+            _builder(target.backend),
         ),
         lambda folder: engine.compile(
             typed,
             folder,
             target=target,
             profiles=profiles,
+            options=options,
             on_progress=lambda phase, share: steps.observer.progress(name, share, phase),
-            **options,
         ),
         reporting.said.compile,
     )
@@ -93,6 +96,7 @@ def verify(
     subjects: list[TypedOnnx | EnginePlan] = [*runnable, *([typed] if len(runnable) < len(plans) else [])]
     samples, rule, note = _held_out(spec, exported, profiles)
     reference = rewritten.reference or exported.model
+    golden_requests = spec.accuracy.golden if spec.accuracy else 0  # random inputs are no requests
     proofs = []
     for subject in subjects:
         is_plan = isinstance(subject, EnginePlan)
@@ -109,14 +113,15 @@ def verify(
                     "metric": rule.digest(spec.folder),
                 },
                 {
-                    "rule": [rule.metric, rule.min, rule.max_drop, rule.source],
+                    "rule": rule.parameters(),
                     "profiles": as_json(profiles),
                     "calibrated_on": list(table.row_digests) if table else [],
+                    "golden": golden_requests,
                 },
                 toolchain(*verification.PACKAGES) | (_device(subject) if is_plan else {}),
             )
 
-        def make(_folder: Path, subject: Any = subject, name: str = name) -> Verification:
+        def make(folder: Path, subject: Any = subject, name: str = name) -> Verification:
             return verification.verify(
                 reference,
                 subject,
@@ -125,6 +130,8 @@ def verify(
                 profiles=profiles,
                 calibrated_on=table.row_digests if table else (),
                 folder=spec.folder,
+                golden_folder=folder / GOLDEN,
+                golden_requests=golden_requests,
                 on_sample=steps.rows(name, samples.limit),
             )
 
@@ -146,7 +153,7 @@ def _held_out(
     samples = Samples(
         asked.data, exported.inputs, spec.folder, asked.samples, asked.args, profiles, spec.ranges(), seed=1
     )
-    return samples, verification.Rule(asked.metric, asked.min, asked.max_drop), None
+    return samples, verification.Rule.asked(asked), None
 
 
 def fp16_siblings(
@@ -251,10 +258,18 @@ def package(
     return tuple(made)
 
 
+def _builder(backend: str) -> dict[str, str]:
+    """What a plan depends on beside its parameters: the TensorRT, and the GPUs where it times kernels on them."""
+    return toolchain(*packages(backend)) | (_gpus() if BACKENDS.load(backend).NEEDS_GPU_TO_BUILD else {})
+
+
 def _device(plan: EnginePlan) -> dict[str, str]:
     """What running a plan depends on beside the plan: the GPUs, their driver, and the TensorRT that loads it."""
-    found = {f"gpu {number}": f"{g.name}, driver {g.driver}" for number, g in enumerate(gpus())}
-    return found | toolchain(*packages(plan.target.backend))
+    return _gpus() | toolchain(*packages(plan.target.backend))
+
+
+def _gpus() -> dict[str, str]:
+    return {f"gpu {number}": f"{g.name}, driver {g.driver}" for number, g in enumerate(gpus())}
 
 
 def _interface_digest(plan: EnginePlan) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,11 @@ def _plan(plan: EnginePlan) -> dict[str, Any]:
 
 
 def _verification(proof: Verification) -> dict[str, Any]:
-    document: dict[str, Any] = to_json(proof)
+    document: dict[str, Any] = to_json(replace(proof, golden=()))
     document["passed"] = proof.passed
+    document["golden"] = len([f for f in proof.golden if f.path.suffix == ".npz"])
+    for gate, row in zip(proof.gates, document["gates"], strict=True):
+        row["verdict"] = gate.verdict
     return document
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from trtbuild.artifacts import QUANTIZED, Target
 from trtbuild.errors import SpecError, UsageError
-from trtbuild.spec.model import AccuracySpec, BuildSpec, CalibrationSpec, InputSpec, ModelSpec, Spec, TritonSpec
+from trtbuild.spec.build import BuildSpec
+from trtbuild.spec.model import AccuracySpec, CalibrationSpec, InputSpec, ModelSpec, Spec, TritonSpec
 from trtbuild.spec.profiles import check_profiles
 from trtbuild.spec.targets import check_capability, check_precision, check_target, resolve_target, shipped_targets
 

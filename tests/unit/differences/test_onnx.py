@@ -6,7 +6,7 @@ import pytest
 from onnx import helper, numpy_helper
 from onnx_models import branching, cnn, mlp, node, save, tensor
 
-from trtbuild.differences import diff, headline, in_words
+from trtbuild.differences import diff_onnx, headline, in_words
 
 
 def initializer(proto, name):
@@ -89,7 +89,7 @@ CHANGES = {
 
 
 def found(before, after, folder):
-    return diff(save(before, folder / "a.onnx"), save(after, folder / "b.onnx"))
+    return diff_onnx(save(before, folder / "a.onnx"), save(after, folder / "b.onnx"))
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda c: c.__name__)
@@ -114,7 +114,7 @@ def test_the_other_way_round_it_is_mirrored(change, tmp_path):
 
 def test_the_same_file_twice_is_the_same(tmp_path):
     path = save(cnn(), tmp_path / "a.onnx")
-    difference = diff(path, path)
+    difference = diff_onnx(path, path)
     assert (difference.same, difference.changes, in_words(difference)) == (True, (), ["the same model"])
 
 
@@ -241,7 +241,7 @@ def test_external_data_is_read_where_it_lies(tmp_path):
         onnx.save(
             proto, str(tmp_path / f"{name}.onnx"), save_as_external_data=True, location=f"{name}.data", size_threshold=0
         )
-    (change,) = diff(tmp_path / "a.onnx", tmp_path / "b.onnx").changes
+    (change,) = diff_onnx(tmp_path / "a.onnx", tmp_path / "b.onnx").changes
     assert (change.name, change.size) == ("w1", 1.0)
 
 
@@ -252,5 +252,5 @@ def test_many_changes_of_a_kind_are_cut_short_in_words_alone(tmp_path):
         after.graph.output.append(tensor(f"i{number}", ["n", 3]))
     difference = found(cnn(), after, tmp_path)
     assert sum(c.topic == "node" for c in difference.changes) == 12
-    assert "  and 4 more" in in_words(difference)
-    assert "  and 4 more" not in in_words(difference, shown=None)
+    assert "  and 4 more lines" in in_words(difference)
+    assert "  and 4 more lines" not in in_words(difference, shown=None)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from onnx_models import cnn, matmul, model, node, random_feed, save, tensor, weights
 
-from trtbuild.artifacts import AxisRange, EnginePlan, OptimizationProfile, Target, from_json, to_json
+from trtbuild.artifacts import AxisRange, BuildOptions, EnginePlan, OptimizationProfile, Target, from_json, to_json
 from trtbuild.backends import packages
 from trtbuild.calibration import calibrate
 from trtbuild.device import compute_capabilities
@@ -49,9 +49,11 @@ def typed(folder):
     return found
 
 
-def built(typed, place, **options):
+def built(typed, place, *, target=SM89, profiles=(PROFILE,), on_progress=lambda _phase, _share: None, **options):
     place.mkdir(exist_ok=True)
-    return compile_plan(typed, place, **{"target": SM89, "profiles": [PROFILE], **options})
+    return compile_plan(
+        typed, place, target=target, profiles=profiles, options=BuildOptions(**options), on_progress=on_progress
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,17 +124,6 @@ def test_a_convolutional_network(tmp_path):
     plan = built(save(cnn(), tmp_path / "m.onnx"), tmp_path / "out")
     assert set(plan.work.nodes) == {"conv1", "conv2", "head"}
     assert plan.work.shares == {"fp32": 1}
-
-
-def test_options_are_taken_and_an_ignored_one_is_told(typed, tmp_path):
-    plan = built(typed["fp16"], tmp_path, workspace_mib=64, optimization_level=2)
-    assert "accepts an optimisation level and builds the same plan" in plan.warnings[0]
-
-
-@pytest.mark.parametrize("level", [99, -1])
-def test_a_bad_option_is_refused(typed, tmp_path, level):
-    with pytest.raises(BuildError, match=f"level {level} did not take"):
-        built(typed["fp16"], tmp_path, optimization_level=level)
 
 
 def test_a_precision_that_is_not_honoured_is_refused_unless_allowed(typed, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 from onnx import numpy_helper
 
 from trtbuild import worker
-from trtbuild.artifacts import Target, to_json
+from trtbuild.artifacts import BuildOptions, Target, to_json
 from trtbuild.engine.failures import classify
 from trtbuild.errors import (
     BuildCancelledError,
@@ -45,8 +45,8 @@ def request(folder, graph=MATMUL, *, capability="8.9", profile=None, workspace_m
     return {
         "backend": "tensorrt_rtx", "onnx": str(folder / "m.onnx"), "plan": str(folder / "m.plan"),
         "log": str(folder / "m.log"), "target": to_json(Target("sm", "tensorrt_rtx", capability)),
-        "profiles": [{"x": profile}] if profile else [], "tf32": False, "workspace_mib": workspace_mib,
-        "optimization_level": None,
+        "profiles": [{"x": profile}] if profile else [], "tf32": False, "timings": str(folder),
+        "options": to_json(BuildOptions(workspace_mib=workspace_mib)),
     }  # fmt: skip
 
 
