@@ -103,6 +103,18 @@ def test_compile_writes_a_plan_and_its_description(chain: Chain) -> None:
     assert described["target"]["compute_capability"] == "8.9"
 
 
+def test_compile_takes_every_key_of_the_build_block(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    done = tool.json(
+        "compile", "typed.onnx", "-o", "other.plan", "--target", "rtx4090", *AXIS,
+        "--option", "tiling=full", "--option", "tactic_sources=[]", "--workspace-mib", "64",
+    )  # fmt: skip
+    assert done["options"] == {"workspace_mib": 64, "tactic_sources": [], "tiling": "full"}
+    assert [w.partition(":")[0] for w in done["warnings"] if w.startswith("build.")] == [
+        "build.tactic_sources", "build.tiling"
+    ]  # fmt: skip
+
+
 def test_compile_takes_the_precision_from_the_graph(chain: Chain, tmp_path: Path) -> None:
     tool = chain.copy(tmp_path)
     tool.succeeds("quantize", "rewritten.onnx", "fp16.onnx", "--precision", "fp16")

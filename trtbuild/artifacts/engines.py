@@ -46,6 +46,7 @@ class EnginePlan:
         options: The build options that were asked for, by name; files by their digests.
         timing_cache: The times of kernels that this build went by, where its backend takes any: what a later build
             can be pinned to.
+        reproducible: Whether a second build, in another process, gave the same bytes; None where there was none.
     """
 
     plan: StoredFile
@@ -62,3 +63,4 @@ class EnginePlan:
     warnings: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     timing_cache: StoredFile | None = None
+    reproducible: bool | None = None

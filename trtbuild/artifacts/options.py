@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +28,8 @@ class BuildOptions:
     Attributes:
         allow_precision_fallback: Take a plan whose kernels do not all honour the graph's precision.
         timeout_s: Seconds after which the build is stopped.
-        memory_limit_mib: Memory that the builder's process may take on the host, MiB.
+        memory_limit_mib: Memory of its own that the builder's process may hold on the host, MiB.
+        check_reproducible: Whether a second build, in another process, shows if the bytes are the same.
         workspace_mib: Device memory for a kernel's scratch, MiB.
         tactic_dram_mib: Device memory while kernels are tried, MiB.
         tactic_shared_memory_kib: Shared memory a block of a kernel may take, KiB.
@@ -62,6 +64,7 @@ class BuildOptions:
     allow_precision_fallback: bool = False
     timeout_s: float = 3600
     memory_limit_mib: int | None = None
+    check_reproducible: bool = False
     workspace_mib: int | None = None
     tactic_dram_mib: int | None = None
     tactic_shared_memory_kib: int | None = None
@@ -90,6 +93,12 @@ class BuildOptions:
     dla_global_dram_mib: int | None = None
     plugins: tuple[str, ...] = ()
     profiling_verbosity: Verbosity = "detailed"
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> BuildOptions:
+        """Options from their JSON values, without pydantic: the worker process may have none."""
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in document.items()}
+        return cls(**values)
 
     @property
     def pinned_cache(self) -> Path | None:

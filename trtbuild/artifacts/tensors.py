@@ -69,12 +69,14 @@ class Target:
         backend: The TensorRT flavour that builds for it.
         compute_capability: ``major.minor``, for example ``8.9``.
         gpu: The device's product name; empty where only the capability is known.
+        python: The interpreter whose TensorRT builds for it; empty for the one that runs trtbuild.
     """
 
     name: str
     backend: str
     compute_capability: str
     gpu: str = ""
+    python: str = ""
 
     @property
     def sm(self) -> int:

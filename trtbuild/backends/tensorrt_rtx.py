@@ -1,7 +1,6 @@
 """TensorRT for RTX: builds plans for GeForce and workstation GPUs ahead of time, without a GPU.
 
-Seen with 1.7.1: SM75, SM80, SM86, SM89, SM120, SM121. Builds are bit-identical; `IGNORES` lists the options that change
-nothing in the plan.
+Seen with 1.7.1: SM75, SM80, SM86, SM89, SM120, SM121. `IGNORES` lists the options that change nothing in a plan.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ IGNORES = {
     "sparsity": _SAME_PLAN,
     "strict_nans": _SAME_PLAN,
     "distributive_independence": _SAME_PLAN,
-    "timing_cache": "TensorRT-RTX times no kernels, so there is no timing cache; its builds are bit-identical",
+    "timing_cache": "TensorRT-RTX times no kernels: there is nothing to pin",
 }
 HAS_LEAN_RUNTIME = False
 NEEDS = ("ComputeCapability", "IBuilderConfig.num_compute_capabilities", "IBuilderConfig.set_compute_capability")

@@ -24,7 +24,7 @@ COMMANDS = {
     "sensitivity": "Say what quantising each node does to the outputs.",
     "quantize": "Write precision into an ONNX file: Q/DQ and Cast nodes.",
     "compile": "Build a TensorRT plan from a typed ONNX file.",
-    "verify": "Compare an ONNX file with its FP32 reference.",
+    "verify": "Compare two forms of one model: ONNX, plan, PyTorch.",
     "bench": "Measure ONNX files and plans side by side.",
     "package": "Write a Triton model folder from verified plans.",
     "estimate": "Estimate how fast plans or ONNX files are on a target, from its datasheet.",

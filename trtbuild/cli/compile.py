@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Any key of a spec's build block: --option refit=any. `trtbuild schema` explains them.",
 )
+@click.option("--memory-limit-mib", type=click.IntRange(min=1), help="Of this machine's memory; default: no limit.")
+@click.option("--check-reproducible", is_flag=True, help="Build twice and say whether the bytes are the same.")
+@click.option("--python", default="", help="A Python whose TensorRT builds it, such as venv/bin/python.")
 @common
 def command(
     model: Path,
@@ -52,6 +55,9 @@ def command(
     workspace_mib: int | None,
     timeout_s: float,
     words: tuple[str, ...],
+    memory_limit_mib: int | None,
+    check_reproducible: bool,
+    python: str,
     console: Console,
 ) -> None:
     """Build a TensorRT plan from a typed ONNX file.
@@ -74,12 +80,14 @@ def command(
         optimization_level=optimization_level,
         workspace_mib=workspace_mib,
         timeout_s=timeout_s,
+        memory_limit_mib=memory_limit_mib,
+        check_reproducible=check_reproducible or None,
     )
     console.started("compile")
 
     def make(folder: Path) -> object:
         done = compile_plan(
-            typed_from_file(model, tf32=tf32, profiles=profiles), folder, target=resolve_target(target),
+            typed_from_file(model, tf32=tf32, profiles=profiles), folder, target=resolve_target(target, python=python),
             profiles=profiles, options=options,
             on_progress=lambda phase, share: console.progress("compile", share, phase),
         )  # fmt: skip

@@ -6,12 +6,11 @@ the log brings becomes an exception, and the first one that is not about a missi
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtbuild.artifacts import BuildOptions, Target, from_json
+from trtbuild.artifacts import BuildOptions, Target
 from trtbuild.backends import BACKENDS
 from trtbuild.engine import timing_cache
 from trtbuild.engine.failures import build_error
@@ -19,8 +18,8 @@ from trtbuild.engine.log import Log
 from trtbuild.engine.monitor import monitor
 from trtbuild.engine.names import BUILDING, INSPECTING, abilities, hold_names
 from trtbuild.engine.options import Builder, configure, set_flag
-from trtbuild.engine.refusals import first_hint, refusal
-from trtbuild.errors import InvalidOnnxError, ProfileError, missing_package
+from trtbuild.engine.parsing import load_tensorrt, parse
+from trtbuild.errors import ProfileError
 
 if TYPE_CHECKING:
     from trtbuild.worker import Emit
@@ -30,8 +29,8 @@ def build_plan(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
     """Configures, parses and builds.
 
     Args:
-        request: ``backend``, ``onnx``, ``plan`` and ``log`` (paths), ``target``, ``profiles`` (input name to min, opt
-            and max shape, one mapping a profile), ``tf32``, ``options``; ``timings``, the folder of the shared timing
+        request: ``target`` and ``options`` (as JSON); ``onnx``, ``plan`` and ``log`` (paths); ``profiles`` (input name
+            to min, opt and max shape, one mapping a profile); ``tf32``; ``timings``, the folder of the shared timing
             caches.
         emit: Takes progress events.
 
@@ -39,15 +38,13 @@ def build_plan(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
         ``version``, ``layers`` (the log's message, or None), ``inspector`` (JSON text, or None), ``warnings``,
         ``timing_cache`` (the file of this build's times, or None).
     """
-    backend = BACKENDS.load(request["backend"])
-    target = from_json(Target, request["target"])
-    options = from_json(BuildOptions, request["options"])
-    to, log, ignored = _configured(backend, target, options)
+    target, options = Target(**request["target"]), BuildOptions.of(request["options"])
+    to, log, ignored = _configured(target, options)
     set_flag(to, "TF32", wanted=request["tf32"])  # TensorRT turns it on by itself
-    unused = _start_timings(to, options, Path(request["timings"]))
+    unused = timing_cache.start(to, options, Path(request["timings"]))
     trt, logger, config = to.trt, to.logger, to.config
     network = to.builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = _parse(trt, logger, network, request["onnx"], log)
+    parser = parse(trt, logger, network, request["onnx"], log)
     _add_profiles(to.builder, network, config, request["profiles"], log)
     config.progress_monitor = progress = monitor(trt, emit)
     plan = to.builder.build_serialized_network(network, config)
@@ -56,7 +53,7 @@ def build_plan(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
         raise build_error(log, target, cancelled=progress.cancelled)
     data = bytes(plan)
     Path(request["plan"]).write_bytes(data)
-    timings = _keep_timings(to, options, Path(request["timings"]), Path(request["plan"]))
+    timings = timing_cache.keep(to, options, Path(request["timings"]), beside=Path(request["plan"]))
     layers = next((m for _s, m in log.messages if m.startswith("Layers:")), None)
     inspector = None if layers is not None or not abilities(trt).needs_gpu_to_build else _inspect(trt, logger, data)
     del parser, progress  # the network points into the one, the configuration to the other
@@ -65,7 +62,7 @@ def build_plan(request: Mapping[str, Any], emit: Emit) -> dict[str, Any]:
         "layers": layers,
         "inspector": inspector,
         "warnings": [*ignored, *unused, *log.warnings()],
-        "timing_cache": timings,
+        "timing_cache": None if timings is None else str(timings),
     }
 
 
@@ -73,23 +70,19 @@ def try_options(request: Mapping[str, Any], emit: Emit) -> list[str]:  # noqa: A
     """Sets the options of a build and builds nothing, to know what is refused before hours of work.
 
     Args:
-        request: ``backend``, ``target``, ``options``.
+        request: ``target``, ``options``.
         emit: Not used.
 
     Returns:
         What the backend ignores.
     """
-    options = from_json(BuildOptions, request["options"])
-    _to, _log, ignored = _configured(BACKENDS.load(request["backend"]), from_json(Target, request["target"]), options)
+    _to, _log, ignored = _configured(Target(**request["target"]), BuildOptions.of(request["options"]))
     return list(ignored)
 
 
-def _configured(backend: Any, target: Target, options: BuildOptions) -> tuple[Builder, Log, tuple[str, ...]]:
+def _configured(target: Target, options: BuildOptions) -> tuple[Builder, Log, tuple[str, ...]]:
     """A builder that has all that was asked for, what it says, and what it ignores."""
-    try:
-        trt = importlib.import_module(backend.PACKAGE)
-    except ImportError as error:
-        raise missing_package(backend.PACKAGE, backend.EXTRA, needed_for=f"builds with {backend.PACKAGE}") from error
+    backend, trt = BACKENDS.load(target.backend), load_tensorrt(target.backend)
     able = abilities(trt)
     hold_names(trt, (*BUILDING, *backend.NEEDS, *(INSPECTING if able.needs_gpu_to_build else ())))
     log = Log(trt)
@@ -102,44 +95,6 @@ def _configured(backend: Any, target: Target, options: BuildOptions) -> tuple[Bu
     backend.aim(trt, to.config, target)
     log.raise_errors("configuring the build")
     return to, log, ignored
-
-
-def _start_timings(to: Builder, options: BuildOptions, folder: Path) -> list[str]:
-    """Gives the builder the times of earlier builds; nothing where it takes none."""
-    if not abilities(to.trt).timing_cache_effective:
-        return []
-    if options.pinned_cache is not None:
-        timing_cache.start_pinned(to, options.pinned_cache)
-        return []
-    if options.timing_cache == "shared":
-        return timing_cache.start_shared(to, timing_cache.shared_file(folder, to.trt))
-    timing_cache.start_empty(to)
-    return []
-
-
-def _keep_timings(to: Builder, options: BuildOptions, folder: Path, plan: Path) -> str | None:
-    """Writes this build's times beside the plan, and adds them to the shared ones."""
-    if not abilities(to.trt).timing_cache_effective:
-        return None
-    file = plan.with_suffix(".timing")
-    timing_cache.write(to, file)
-    if options.timing_cache == "shared":
-        timing_cache.merge_shared(to, timing_cache.shared_file(folder, to.trt))
-    return str(file)
-
-
-def _parse(trt: Any, logger: Any, network: Any, onnx: str, log: Log) -> Any:
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(onnx):
-        errors = [parser.get_error(number) for number in range(parser.num_errors)]
-        refused = [refusal(e.desc(), node=e.node_name(), operator=e.node_operator()) for e in errors]
-        refused = list(dict.fromkeys(refused)) or [refusal(text) for text in log.errors()] or [refusal("")]
-        raise InvalidOnnxError(
-            "TensorRT cannot parse it:\n    " + "\n    ".join(map(str, refused)),
-            place=onnx,
-            hint=first_hint(refused),
-        )
-    return parser
 
 
 def _add_profiles(builder: Any, network: Any, config: Any, profiles: Any, log: Log) -> None:

@@ -49,6 +49,10 @@ class Log:
         said = dict.fromkeys(m for s, m in self.messages if s == "WARNING" and not any(n in m for n in _NOISE))
         return list(said)
 
+    def since(self, number: int, severity: str) -> list[str]:
+        """First lines of the messages of a severity from the given one on, without those about a missing GPU."""
+        return [_first_line(m) for s, m in self.messages[number:] if s == severity and _NO_GPU not in m]
+
     def raise_errors(self, doing: str) -> None:
         """Raises what has gone wrong so far; TensorRT's setters only log it.
 

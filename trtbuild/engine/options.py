@@ -237,12 +237,12 @@ def _set(to: Builder, option: Option, value: Any, log: Log) -> None:
             place=place,
             hint=_instead(to.trt, absent[0]) or "leave the option out, or build with another TensorRT",
         )
-    errors, heard = len(log.errors()), len(log.messages)
+    heard = len(log.messages)
     option.write(to, value)
     kept = option.read(to, value)
-    if kept != value or len(log.errors()) > errors:
-        words = [text.strip().split("\n", 1)[0] for severity, text in log.messages[heard:] if severity != "VERBOSE"]
-        said = "".join(f"\n    {word}" for word in [*log.errors()[errors:], *words][:1])
+    errors, warnings = (log.since(heard, severity) for severity in ("ERROR", "WARNING"))
+    if kept != value or errors:
+        said = "".join(f"\n    {line}" for line in (errors or warnings)[:1])
         raise BuildError(
             f"{_shown(value)} did not take: {called(to.trt)} keeps {_shown(kept)}{said}",
             place=place,

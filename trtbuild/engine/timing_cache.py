@@ -1,7 +1,8 @@
 """Times of kernels that earlier builds took, so that a build need not take them again; runs in the worker process.
 
 Shared: one file for each TensorRT version and GPU in the user's cache. It is read before a build and merged with what
-is in it by then after one, both under a lock, and put in place by a rename: builds that run at once lose nothing.
+is in it by then after one, both under a lock, and put in place by a rename: builds that run at once lose nothing. The
+lock is the operating system's own: a worker process may have nothing but TensorRT installed.
 
 Pinned: a file that the user names. It is read and never written, and a kernel that is not in it is an error, so two
 builds take the same kernels.
@@ -9,17 +10,19 @@ builds take the same kernels.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from trtbuild import device
-from trtbuild.engine.names import TIMING_CACHE, called, hold_names
+from trtbuild.artifacts import BuildOptions
+from trtbuild.engine.names import TIMING_CACHE, abilities, called, hold_names
 from trtbuild.engine.options import Builder, set_flag
 from trtbuild.errors import BuildError, IntegrityError
-
-_LOCK_TIMEOUT_S = 60  # reading and writing a few megabytes takes far less
 
 
 def shared_file(folder: Path, trt: Any) -> Path:
@@ -28,13 +31,51 @@ def shared_file(folder: Path, trt: Any) -> Path:
     return folder / (re.sub(r"[^A-Za-z0-9.]+", "-", f"{trt.__name__} {trt.__version__} {gpu}") + ".timing")
 
 
-def start_shared(to: Builder, file: Path) -> list[str]:
-    """Takes the times that are in a shared file.
+def start(to: Builder, options: BuildOptions, folder: Path) -> list[str]:
+    """Gives a builder the times that its options say; nothing where it times no kernels.
+
+    Args:
+        to: The builder.
+        options: The build's options.
+        folder: Where the shared files lie.
 
     Returns:
-        A warning where the file cannot be used; the build then begins without one.
+        Warnings.
+
+    Raises:
+        IntegrityError: A pinned file is not there, or it is another TensorRT's or GPU's.
     """
+    if not abilities(to.trt).timing_cache_effective:
+        return []
     hold_names(to.trt, TIMING_CACHE)
+    if options.pinned_cache is not None:
+        return _start_pinned(to, options.pinned_cache)
+    if options.timing_cache == "shared":
+        return _start_shared(to, shared_file(folder, to.trt))
+    to.config.set_timing_cache(to.config.create_timing_cache(b""), False)
+    return []
+
+
+def keep(to: Builder, options: BuildOptions, folder: Path, *, beside: Path) -> Path | None:
+    """Writes a build's times, and those that it began with, beside its plan, and adds them to the shared ones.
+
+    Returns:
+        The file beside the plan; None where the builder times no kernels.
+    """
+    if not abilities(to.trt).timing_cache_effective:
+        return None
+    cache = to.config.get_timing_cache()
+    if cache is None:
+        raise BuildError("TensorRT keeps no timing cache", place="TensorRT", hint="report it, with the build's log")
+    file = beside.with_suffix(".timing")
+    _replace(file, bytes(cache.serialize()))
+    if options.timing_cache == "shared":
+        _merge_shared(to, shared_file(folder, to.trt))
+    return file
+
+
+def _start_shared(to: Builder, file: Path) -> list[str]:
+    """Takes the times in a shared file; a warning where it cannot be used, and the build begins without."""
     cache = to.config.create_timing_cache(_read(file))
     if cache is not None and to.config.set_timing_cache(cache, False):
         return []
@@ -42,13 +83,9 @@ def start_shared(to: Builder, file: Path) -> list[str]:
     return [f"the timing cache {file} was made by another TensorRT or GPU, and is made anew"]
 
 
-def start_pinned(to: Builder, file: Path) -> None:
-    """Takes the times in a file the user named, and no others.
-
-    Raises:
-        IntegrityError: There is no such file, or it is another TensorRT's or GPU's.
-    """
-    hold_names(to.trt, (*TIMING_CACHE, "BuilderFlag.ERROR_ON_TIMING_CACHE_MISS"))
+def _start_pinned(to: Builder, file: Path) -> list[str]:
+    """Takes the times in a file the user named, and no others."""
+    hold_names(to.trt, ["BuilderFlag.ERROR_ON_TIMING_CACHE_MISS"])
     place = f"build.timing_cache: {file}"
     if not file.is_file():
         raise IntegrityError("there is no such file", place=place, hint="`trtbuild compile` writes one beside a plan")
@@ -60,28 +97,12 @@ def start_pinned(to: Builder, file: Path) -> None:
             hint="build once with timing_cache: shared and take the file that lies beside the plan",
         )
     set_flag(to, "ERROR_ON_TIMING_CACHE_MISS", wanted=True)
+    return []
 
 
-def start_empty(to: Builder) -> None:
-    """Begins without times; those of this build can still be written beside the plan."""
-    hold_names(to.trt, TIMING_CACHE)
-    to.config.set_timing_cache(to.config.create_timing_cache(b""), False)
-
-
-def write(to: Builder, file: Path) -> None:
-    """Writes the times that a build took, and those that it began with."""
-    cache = to.config.get_timing_cache()
-    if cache is None:
-        raise BuildError("TensorRT keeps no timing cache", place="TensorRT", hint="write   build.timing_cache: off")
-    _replace(file, bytes(cache.serialize()))
-
-
-def merge_shared(to: Builder, file: Path) -> None:
+def _merge_shared(to: Builder, file: Path) -> None:
     """Adds the times of a build to what other builds have put into the shared file meanwhile."""
-    from filelock import FileLock
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock", timeout=_LOCK_TIMEOUT_S):
+    with _locked(file):
         cache = to.config.get_timing_cache()
         others = file.read_bytes() if file.is_file() else b""
         held = to.config.create_timing_cache(others) if others else None
@@ -91,11 +112,17 @@ def merge_shared(to: Builder, file: Path) -> None:
 
 
 def _read(file: Path) -> bytes:
-    from filelock import FileLock
-
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock", timeout=_LOCK_TIMEOUT_S):
+    with _locked(file):
         return file.read_bytes() if file.is_file() else b""
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Holds a lock beside a file; it goes when its holder does."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_name(f"{file.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _replace(file: Path, data: bytes) -> None:

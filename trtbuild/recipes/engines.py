@@ -28,6 +28,7 @@ from trtbuild.content import json_digest
 from trtbuild.device import gpus
 from trtbuild.enginerun import can_run
 from trtbuild.feeds import Samples
+from trtbuild.interpreters import interpreter
 from trtbuild.recipes.keys import as_json
 from trtbuild.recipes.precision import assign_precision
 from trtbuild.spec import Spec
@@ -50,7 +51,7 @@ def compile(  # noqa: A001  the stage's name
     """Builds the plan of one target; ``name`` is what the step is called."""
     name = name or f"compile {target.name}"
     options = spec.build.options(spec.folder)
-    same_plan = replace(target, name="", gpu="")  # two names of one capability share their plan
+    same_plan = replace(target, name="", gpu="", python="")  # two names of one capability share their plan
 
     plan = steps.take(
         name,
@@ -66,7 +67,7 @@ def compile(  # noqa: A001  the stage's name
                 "assignment": dict(typed.assignment),
                 **options.parameters(),
             },
-            _builder(target.backend),
+            _builder(target),
         ),
         lambda folder: engine.compile(
             typed,
@@ -231,12 +232,14 @@ def bench(
 def package(
     steps: Steps, spec: Spec, plans: Sequence[EnginePlan], proofs: Sequence[Verification]
 ) -> tuple[TritonModel, ...]:
-    """One Triton folder a backend; its plans share the folder by compute capability."""
-    backends = list(dict.fromkeys(p.target.backend for p in plans))
+    """One Triton folder a TensorRT; its plans share the folder by compute capability."""
+    fleets: dict[tuple[str, str], list[EnginePlan]] = {}
+    for plan in plans:
+        fleets.setdefault((plan.target.backend, plan.backend_version), []).append(plan)
+    names = _folder_names(spec.model.name, list(fleets))
     made = []
-    for backend in backends:
-        fleet = [p for p in plans if p.target.backend == backend]
-        name = spec.model.name if len(backends) == 1 else f"{spec.model.name}_{backend}"
+    for builder, fleet in fleets.items():
+        name = names[builder]
         options = spec.triton.model_dump()
 
         def recipe(fleet: list[EnginePlan] = fleet, name: str = name, options: dict[str, Any] = options) -> Recipe:
@@ -258,18 +261,41 @@ def package(
     return tuple(made)
 
 
-def _builder(backend: str) -> dict[str, str]:
-    """What a plan depends on beside its parameters: the TensorRT, and the GPUs where it times kernels on them."""
-    return toolchain(*packages(backend)) | (_gpus() if BACKENDS.load(backend).NEEDS_GPU_TO_BUILD else {})
+def _folder_names(model: str, builders: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """A Triton folder's name for each backend and version: no longer than it takes to tell them apart."""
+    if len(builders) == 1:
+        return {builders[0]: model}
+    names = {}
+    for backend, version in builders:
+        others = [v for b, v in builders if b == backend and v != version]
+        major = version.partition(".")[0]
+        same_major = any(v.partition(".")[0] == major for v in others)
+        names[backend, version] = f"{model}_{backend}" + (version if same_major else major if others else "")
+    return names
 
 
 def _device(plan: EnginePlan) -> dict[str, str]:
     """What running a plan depends on beside the plan: the GPUs, their driver, and the TensorRT that loads it."""
-    return _gpus() | toolchain(*packages(plan.target.backend))
+    return _gpus() | _toolchain_of(plan.target)
 
 
 def _gpus() -> dict[str, str]:
     return {f"gpu {number}": f"{g.name}, driver {g.driver}" for number, g in enumerate(gpus())}
+
+
+def _builder(target: Target) -> dict[str, str]:
+    """What a plan depends on beside its parameters: the TensorRT, and the GPUs where it times kernels on them."""
+    return _toolchain_of(target) | (_gpus() if BACKENDS.load(target.backend).NEEDS_GPU_TO_BUILD else {})
+
+
+def _toolchain_of(target: Target) -> dict[str, str]:
+    """Versions of what builds for a target and loads its plans: where it names a Python, those that are there."""
+    if not target.python:
+        return toolchain(*packages(target.backend))
+    backend = BACKENDS.load(target.backend)
+    other = interpreter(target.python, backend.PACKAGE)
+    found = {"interpreter": ".".join(map(str, other.version)), **other.versions(backend.DISTRIBUTIONS, backend.PACKAGE)}
+    return toolchain() | found
 
 
 def _interface_digest(plan: EnginePlan) -> str:

@@ -111,6 +111,7 @@ def _plan(plan: EnginePlan) -> dict[str, Any]:
         "backend_version": plan.backend_version,
         "sha256": plan.plan.sha256,
         "size": plan.plan.size,
+        "reproducible": plan.reproducible,
         "kernels": len(plan.layers),
         "work": dict(plan.work.shares),
         "not_honoured": {n: list(pair) for n, pair in plan.work.not_honoured.items()},
@@ -153,9 +154,10 @@ def manifest_document(done: Build, files: Mapping[Path, StoredFile | str]) -> di
         "outputs": {
             name.as_posix(): _digest(file) for name, file in lasting.items()
         },
-        "targets": [to_json(p.target) for p in done.plans],
+        "targets": [to_json(replace(p.target, python="")) for p in done.plans],  # a path is of this machine only
         "profiles": [_profile(p) for p in (done.plans[0].profiles if done.plans else ())],
-        "plans": {p.plan.sha256: {"target": p.target.name, "backend_version": p.backend_version, "onnx": p.onnx}
+        "plans": {p.plan.sha256: {"target": p.target.name, "backend_version": p.backend_version, "onnx": p.onnx,
+                                   "reproducible": p.reproducible}
                   for p in done.plans},
         "serving": {m.name: m.serving for m in done.packaged},
         "warnings": list(done.warnings),

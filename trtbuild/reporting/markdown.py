@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trtbuild.console import human_size
-from trtbuild.reporting.said import shares
+from trtbuild.reporting.said import built, shares
 from trtbuild.reporting.speed import render_gate, render_speed
 from trtbuild.reporting.tables import markdown_table as _table
 
@@ -134,10 +134,10 @@ def _range(pair: Sequence[float]) -> str:
 def _plans(d: Mapping[str, Any]) -> str:
     rows = [
         (p["target"], p["compute_capability"], f"{p['backend']} {p['backend_version']}", human_size(p["size"]),
-         p["kernels"], shares(p["work"]), f"`{p['sha256'][:16]}`")
+         p["kernels"], shares(p["work"]), f"`{p['sha256'][:16]}`", built(p["reproducible"]))
         for p in d["plans"]
     ]  # fmt: skip
-    head = ("target", "SM", "built by", "size", "kernels", "matrix work", "SHA-256")
+    head = ("target", "SM", "built by", "size", "kernels", "matrix work", "SHA-256", "built")
     lines = ["## Engines", _table(head, rows)]
     lines.append("Matrix work is the share of multiply-accumulates by the precision of the kernel that does them, read "
                  "back from the built engine.")  # fmt: skip

@@ -102,7 +102,15 @@ def assign_precision(done: TypedOnnx) -> list[str]:
 def compile(done: EnginePlan) -> list[str]:  # noqa: A001
     """Size, kernels, shares of the matrix work."""
     head = f"{human_size(done.plan.size)}, {len(done.layers)} kernels; matrix work {shares(done.work.shares)}"
-    return [head, f"{done.target.backend} {done.backend_version} for {done.target.compute_capability}", *done.warnings]
+    by = f"{done.target.backend} {done.backend_version} for {done.target.compute_capability}"
+    return [head, by if done.reproducible is None else f"{by}; {built(done.reproducible)}", *done.warnings]
+
+
+def built(reproducible: bool | None) -> str:
+    """What is known of a plan's second build."""
+    if reproducible is None:
+        return "built once"
+    return "built twice, the same bytes" if reproducible else "built twice, other bytes"
 
 
 def verify(done: Verification) -> list[str]:

@@ -22,7 +22,13 @@ class BuildSpec(BaseModel):
     )
     timeout_s: float = Field(3600, gt=0, description="Seconds after which a build is stopped; an hour by default.")
     memory_limit_mib: PositiveInt | None = Field(
-        None, description="Host memory that the builder's process may take, MiB; no limit by default."
+        None,
+        description="MiB of this machine's memory that the builder's process may hold of its own; no limit by default.",
+    )
+    check_reproducible: bool = Field(
+        False,
+        description="Build every plan a second time, in another process, and say whether the bytes are the same; it "
+        "takes twice as long.",
     )
     workspace_mib: PositiveInt | None = Field(
         None,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
@@ -44,6 +47,12 @@ class TargetFields(BaseModel):
     backends: tuple[str, ...] = Field((), description="All flavours that build for it.")
     compute_capability: str = Field(pattern=r"^\d{1,2}\.\d$", description='For example "8.9".')
     gpu: str = Field("", description="Product name.")
+    python: str = Field(
+        "",
+        description="A Python interpreter whose TensorRT builds for it, such as venv/bin/python, relative to the spec; "
+        "it needs nothing but TensorRT. So one spec builds with several releases. When left out: the one that runs "
+        "trtbuild.",
+    )
     peak: dict[Rated, PositiveFloat] = Field(
         default_factory=dict,
         description="Dense matrix rates in 10^12 operations a second, a multiplication and an addition being two; FP16 "
@@ -77,10 +86,10 @@ class TargetFields(BaseModel):
         """What its tensor cores multiply."""
         return tensor_core_formats(self.target().sm)
 
-    def target(self) -> Target:
-        """The frozen value that stages take."""
+    def target(self, folder: Path | None = None) -> Target:
+        """The frozen value that stages take; ``python`` is relative to ``folder``."""
         name = self.name or "sm" + self.compute_capability.replace(".", "")
-        return Target(name, self.backend, self.compute_capability, self.gpu)
+        return Target(name, self.backend, self.compute_capability, self.gpu, absolute(self.python, folder))
 
     def rates(self) -> TargetRates:
         """How fast the device is, as far as the figures go."""
@@ -146,13 +155,24 @@ def find_target(name: str) -> TargetFields:
         raise UsageError(str(error), place=f"target {name}", hint="`trtbuild targets` lists them all") from error
 
 
-def resolve_target(name: str) -> Target:
+def resolve_target(name: str, *, python: str = "") -> Target:
     """The target a user named on the command line.
+
+    Args:
+        name: A shipped target, or a compute capability.
+        python: The interpreter whose TensorRT builds for it; this process's own when empty.
 
     Raises:
         UsageError: There is none of that name.
     """
-    return find_target(name).target()
+    return replace(find_target(name).target(), python=absolute(python, None))
+
+
+def absolute(python: str, folder: Path | None) -> str:
+    """An interpreter's path without its links resolved: a virtual environment's Python is known by where it lies."""
+    if not python:
+        return ""
+    return os.path.abspath((folder or Path()) / Path(python).expanduser())  # noqa: PTH100 - resolve() follows links
 
 
 def check_capability(target: Target) -> None:

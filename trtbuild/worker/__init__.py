@@ -26,6 +26,7 @@ from trtbuild.errors import (
     TrtbuildError,
     WorkerCrashedError,
 )
+from trtbuild.interpreters import OWN_VARIABLES
 from trtbuild.worker.child import CANCEL, CANCELLED, GRACE
 from trtbuild.worker.limits import Limits, hold_measurable
 
@@ -34,7 +35,6 @@ Emit = Callable[[Mapping[str, Any]], "bool | None"]
 
 _CHILD = Path(__file__).with_name("child.py")
 _LAST_LINES = 15
-_OWN = ("PYTHONPATH", "PYTHONHOME", "__PYVENV_LAUNCHER__")  # variables that are about this process's Python
 _children: set[subprocess.Popen[str]] = set()
 
 
@@ -111,7 +111,7 @@ def _child_of(
     function: str, noise: IO[str], python: str | None, environment: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[str]]:
     """The child process; it is gone at the end."""
-    inherited = {k: v for k, v in os.environ.items() if not python or k not in _OWN}
+    inherited = {k: v for k, v in os.environ.items() if not python or k not in OWN_VARIABLES}
     child = subprocess.Popen(
         [python or sys.executable, str(_CHILD), function],
         stdin=subprocess.PIPE,

@@ -124,7 +124,7 @@ ON_GPU_ONLY = {"refit", "strip_weights"}  # TensorRT-RTX finds out while it buil
 
 def test_every_option_is_tried():
     assert {*POOLS, *FLAGS, *VALUES, *OTHERS} == {option.name for option in OPTIONS}
-    untold = {"allow_precision_fallback", "timeout_s", "memory_limit_mib", "timing_cache"}
+    untold = {"allow_precision_fallback", "timeout_s", "memory_limit_mib", "check_reproducible", "timing_cache"}
     assert {option.name for option in OPTIONS} | untold == set(to_json(BuildOptions()))
 
 
@@ -365,8 +365,9 @@ def test_what_every_build_takes_is_looked_up_before_it_begins(fake, onnx, tmp_pa
 
 def build_plan_refuses(trt, folder):
     bad = save(model([node("Unknown", ["x"], ["y"], "odd")], [("x", [2])], [("y", [2])]), folder / "bad.onnx")
-    with pytest.raises(InvalidOnnxError, match="odd"):
+    with pytest.raises(InvalidOnnxError) as caught:
         build_plan(ask(trt, bad, folder) | {"profiles": []}, lambda _event: None)
+    assert [(r["node"], r["operator"]) for r in caught.value.result["refused"]] == [("odd", "Unknown")]
 
 
 @pytest.mark.parametrize("release", RELEASES)
