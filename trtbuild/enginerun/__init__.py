@@ -74,7 +74,7 @@ def trace_plan(plan: EnginePlan, feeds: Sequence[Feed], *, cuda_graphs: bool = F
         said = worker.call(
             "trtbuild.enginerun.serving:infer",
             {**_request(plan, cuda_graphs), "folder": folder, "count": len(feeds)},
-            environment=_environment(plan.target.backend),
+            **_where(plan),
         )
         outputs = tuple(load_arrays(Path(folder) / f"result{number}.npz") for number in range(len(feeds)))
         return PlanRun(outputs, tuple(said["profiles"]), tuple(said["graphs"]))
@@ -102,28 +102,29 @@ class RunningPlan:
 
 @contextlib.contextmanager
 def plans_in_turn(plans: Sequence[EnginePlan], *, cuda_graphs: bool = False) -> Iterator[list[RunningPlan]]:
-    """Loads plans, one worker a flavour and compute capability, so that they can take turns call by call.
+    """Loads plans, one worker a flavour, compute capability and interpreter, so that they can take turns call by call.
 
     Args:
         plans: Plans that ``can_run``.
         cuda_graphs: Launch through CUDA graphs.
     """
-    groups: dict[tuple[str, str], list[EnginePlan]] = {}
+    groups: dict[tuple[str, str, str], list[EnginePlan]] = {}
     for plan in plans:
-        groups.setdefault((plan.target.backend, plan.target.compute_capability), []).append(plan)
+        target = plan.target
+        groups.setdefault((target.backend, target.compute_capability, target.python), []).append(plan)
     with contextlib.ExitStack() as open_workers:
         folder = Path(open_workers.enter_context(tempfile.TemporaryDirectory(prefix="trtbuild-")))
         running: list[RunningPlan] = []
-        for (backend, capability), group in groups.items():
+        for (backend, capability, _python), group in groups.items():
             request = {
                 "backend": backend,
                 "compute_capability": capability,
                 "plans": [_request(plan, cuda_graphs) for plan in group],
             }
-            talk = conversation("trtbuild.enginerun.serving:take_turns", request, environment=_environment(backend))
+            talk = conversation("trtbuild.enginerun.serving:take_turns", request, **_where(group[0]))
             ask = open_workers.enter_context(talk)
             device = ask({"device": True})
-            feeds = folder / f"{backend}-{capability}"
+            feeds = folder / str(len(running))
             feeds.mkdir()
             running += [
                 RunningPlan(plan, device["name"], device["bus"], *_told(ask, number, feeds / f"{number}.npz"))
@@ -156,8 +157,10 @@ def _request(plan: EnginePlan, cuda_graphs: bool) -> dict[str, Any]:
     }
 
 
-def _environment(backend: str) -> dict[str, str]:
-    return dict(BACKENDS.load(backend).ENVIRONMENT)
+def _where(plan: EnginePlan) -> dict[str, Any]:
+    """The process that runs a plan: variables of its flavour, and the interpreter whose TensorRT built it."""
+    environment = dict(BACKENDS.load(plan.target.backend).ENVIRONMENT)
+    return {"environment": environment, "python": plan.target.python or None}
 
 
 __all__ = ["PlanRun", "RunningPlan", "can_run", "plans_in_turn", "run_plan", "trace_plan"]

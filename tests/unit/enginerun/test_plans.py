@@ -6,7 +6,7 @@ from plan_values import plan
 
 from trtbuild.device import compute_capabilities
 from trtbuild.enginerun import plans_in_turn, run_plan
-from trtbuild.errors import IntegrityError, MissingDependencyError
+from trtbuild.errors import IntegrityError, MissingDependencyError, WorkerCrashedError
 
 
 @pytest.fixture(params=[False, True], ids=["one", "in turn"])
@@ -42,3 +42,13 @@ def test_the_digest_comes_first_for_every_plan_of_a_group(tmp_path):
     bad.plan.path.write_bytes(b"another plan")
     with pytest.raises(IntegrityError), plans_in_turn([good, dataclasses.replace(bad, target=good.target)]):
         pass
+
+
+def test_a_plan_runs_with_the_interpreter_whose_tensorrt_built_it(tmp_path, start):
+    one = plan(tmp_path)
+    there = tmp_path / "python"
+    there.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nexit 3\n")
+    there.chmod(0o755)
+    with pytest.raises(WorkerCrashedError):
+        start(dataclasses.replace(one, target=dataclasses.replace(one.target, python=str(there))))
+    assert (tmp_path / "asked").exists()
