@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild import __version__
-from trtbuild.artifacts import Build, EnginePlan, Front, StoredFile, TriedTransform, Verification, to_json
+from trtbuild.artifacts import Build, EnginePlan, Estimate, Front, StoredFile, TriedTransform, Verification, to_json
 
 SCHEMA = 1
+
+_LONGEST = 5  # parts of an estimate that a report names
 
 
 def as_text(document: Any) -> str:
@@ -70,6 +72,7 @@ def report_document(done: Build) -> dict[str, Any]:
         "plans": [_plan(p) for p in done.plans],
         "verifications": [_verification(v) for v in done.verifications],
         "benchmark": to_json(done.benchmark) if done.benchmark else None,
+        "speed_gate": to_json(done.speed) if done.speed else None,
         "packages": [
             {"name": m.name, "files": sorted(m.files), "serving": m.serving} for m in done.packaged
         ],
@@ -121,7 +124,14 @@ def _plan(plan: EnginePlan) -> dict[str, Any]:
         "vanished": list(plan.layers.vanished),
         "inputs": [to_json(t) for t in plan.inputs],
         "outputs": [to_json(t) for t in plan.outputs],
+        "estimate": _estimate(plan.estimate) if plan.estimate else None,
     }
+
+
+def _estimate(found: Estimate) -> dict[str, Any]:
+    """Totals, and the parts that take longest; every part is what ``trtbuild estimate`` prints."""
+    document: dict[str, Any] = to_json(found)
+    return document | {"parts": [to_json(part) for part in found.longest[:_LONGEST]]}
 
 
 def _verification(proof: Verification) -> dict[str, Any]:
