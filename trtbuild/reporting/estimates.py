@@ -15,7 +15,7 @@ def estimates(d: Mapping[str, Any]) -> list[str]:
     if not found:
         return []
     rows = [
-        (e["target"], f"{e['estimated_seconds'] * 1e6:.0f}", f"{e['estimated_seconds_uncached'] * 1e6:.0f}",
+        (e["target"], f"{e['estimated_seconds'] * 1e6:.1f}", f"{e['estimated_seconds_uncached'] * 1e6:.1f}",
          shares(e["bound_shares"]), ", ".join(f"{axis} {size}" for axis, size in e["sizes"].items()) or "fixed",
          _longest(e))
         for e in found
