@@ -413,6 +413,18 @@ def test_lists_name_what_there_is_in_words_and_in_json(tool: Tool, command: str,
     assert all(name in words for name in known)
 
 
+def test_all_of_one_target_is_told_in_words_and_in_json(tool: Tool) -> None:
+    told = tool.json("targets", "rtx2080")
+    assert (told["backend"], told["backends"]) == ("tensorrt_rtx", ["tensorrt_rtx", "tensorrt"])
+    assert told["tensor_cores"] == ["fp16", "int8", "int4"]
+    assert set(told["refused"]) == {"fp32", "tf32", "bf16", "fp8", "int4"}
+    assert "INT8 convolutions in FP16" in told["partly"]["int8"]
+    words = tool.succeeds("targets", "rtx3090").stdout
+    assert "take precision int8 or fp16; fp8 begins at compute capability 8.9" in words
+    assert "int8 284?" in words, "nobody has looked that up"
+    tool.fails(2, "targets", "rtx3091", says=["did you mean 'rtx3090'?"])
+
+
 def test_schema_is_a_json_schema_with_and_without_json(tool: Tool) -> None:
     plain = json.loads(tool.succeeds("schema").stdout)
     assert plain == tool.json("schema")

@@ -72,6 +72,7 @@ def report_document(done: Build) -> dict[str, Any]:
         "plans": [_plan(p) for p in done.plans],
         "verifications": [_verification(v) for v in done.verifications],
         "benchmark": to_json(done.benchmark) if done.benchmark else None,
+        "speed_gate": to_json(done.speed) if done.speed else None,
         "packages": [
             {"name": m.name, "files": sorted(m.files), "serving": m.serving} for m in done.packaged
         ],

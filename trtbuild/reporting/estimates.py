@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from trtbuild.reporting.said import shares
-from trtbuild.reporting.tables import table
+from trtbuild.reporting.tables import markdown_table
 
 
 def estimates(d: Mapping[str, Any]) -> list[str]:
@@ -27,7 +27,7 @@ def estimates(d: Mapping[str, Any]) -> list[str]:
     text += "bytes, what fits into the last-level cache moves for nothing; launches are left out."
     assumed = dict.fromkeys(f"- {e['target']}: {words}" for e in found for words in e["assumed"])
     low = [f"- {e['target']}: {len(e['unknown'])} kernels are estimated too low" for e in found if e["unknown"]]
-    return [text, table(head, rows), *(["\n".join([*assumed, *low])] if assumed or low else [])]
+    return [text, markdown_table(head, rows), *(["\n".join([*assumed, *low])] if assumed or low else [])]
 
 
 def _longest(estimate: Mapping[str, Any]) -> str:

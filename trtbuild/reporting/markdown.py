@@ -8,7 +8,8 @@ from typing import Any
 from trtbuild.console import human_size
 from trtbuild.reporting.estimates import estimates
 from trtbuild.reporting.said import built, shares
-from trtbuild.reporting.tables import table as _table
+from trtbuild.reporting.speed import render_gate, render_speed
+from trtbuild.reporting.tables import markdown_table as _table
 
 
 def render_report(document: Mapping[str, Any]) -> str:
@@ -243,14 +244,12 @@ def _front(search: Mapping[str, Any]) -> list[str]:
 
 def _bench(d: Mapping[str, Any]) -> str:
     measured = d["benchmark"]
-    if not measured:
-        return "## Speed\n\nNot run on a GPU: this machine has none of the targets' compute capability."
-    rows = [
-        (t["subject"], ", ".join(f"{n}:{'x'.join(map(str, s))}" for n, s in t["shapes"].items()),
-         *(f"{t['latency'][which]:.3f}" for which in ("p50", "p95", "p99")), f"{t['throughput']:.0f}")
-        for t in measured["timings"]
-    ]  # fmt: skip
-    return "## Speed\n\n" + _table(("subject", "shapes", "p50 ms", "p95 ms", "p99 ms", "rows/s"), rows)
+    said = (
+        render_speed(measured)
+        if measured
+        else "Not run on a GPU: this machine has none of the targets' compute capability."
+    )
+    return "\n\n".join(part for part in ("## Speed", said, render_gate(d.get("speed_gate"))) if part)
 
 
 def _serving(d: Mapping[str, Any]) -> str:
