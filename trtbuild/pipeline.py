@@ -62,7 +62,7 @@ def build(
     observer = observer or Observer()
     steps = Steps(store or Store(on_wait=lambda s: observer.note(f"{s}: another run is at it; waiting")), observer)
     folder = output or spec.folder / spec.output
-    targets = tuple(fields.target() for fields in spec.targets)
+    targets = tuple(fields.target(spec.folder) for fields in spec.targets)
     profiles = spec.optimization_profiles()
     preflight(spec, targets, folder)
 

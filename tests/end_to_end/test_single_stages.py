@@ -103,6 +103,18 @@ def test_compile_writes_a_plan_and_its_description(chain: Chain) -> None:
     assert described["target"]["compute_capability"] == "8.9"
 
 
+def test_compile_takes_every_key_of_the_build_block(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    done = tool.json(
+        "compile", "typed.onnx", "-o", "other.plan", "--target", "rtx4090", *AXIS,
+        "--option", "tiling=full", "--option", "tactic_sources=[]", "--workspace-mib", "64",
+    )  # fmt: skip
+    assert done["options"] == {"workspace_mib": 64, "tactic_sources": [], "tiling": "full"}
+    assert [w.partition(":")[0] for w in done["warnings"] if w.startswith("build.")] == [
+        "build.tactic_sources", "build.tiling"
+    ]  # fmt: skip
+
+
 def test_compile_takes_the_precision_from_the_graph(chain: Chain, tmp_path: Path) -> None:
     tool = chain.copy(tmp_path)
     tool.succeeds("quantize", "rewritten.onnx", "fp16.onnx", "--precision", "fp16")
@@ -208,6 +220,27 @@ def test_package_with_a_verification_that_did_not_pass_is_refused(chain: Chain, 
     words = ["package", "model.plan.json", "--name", "new", "--verification", "failed.json", "--repository", "repo"]
     tool.fails(5, *words, says=["did not pass verification"])
     tool.fails(5, *words, "--verification", "proof.json", says=["did not pass verification"])
+
+
+def test_golden_requests_are_kept_and_hold_a_later_model(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    data = ["--data", "readers.py:held_out", "--min", "0.9", *AXIS]
+    tool.succeeds("verify", "tiny.onnx", "typed.onnx", *data, "--golden", "golden")
+    found = tool.json("verify", "--against", "golden", "typed.onnx")
+    assert (found["passed"], found["samples"]) == (True, 16)
+    tool.fails(5, "verify", "--against", "golden", "typed.onnx", "--metric", "max_abs", "--max", "0", says=["max_abs"])
+    tool.fails(2, "verify", "--against", "golden", "tiny.onnx", "typed.onnx", says=["the subject alone"])
+
+
+def test_a_pytorch_module_is_compared_with_its_export(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    (tool.folder / "net.py").write_text(NET)
+    inputs = ["--input", "x:float32:n,1,8,8", "--axis", "n=1:2:8"]
+    tool.succeeds("export", "net.py:load", "net.onnx", *inputs)
+    found = tool.json("verify", "net.py:load", "net.onnx", "--axis", "n=1:2:8", "--samples", "4")
+    assert found["passed"]
+    assert {c["sizes"]["n"] for c in found["shapes"]} >= {1, 8}
+    tool.fails(2, "verify", "net.py:load", "net.py:load", says=["what their inputs are"])
 
 
 def test_bench_measures_onnx_files_side_by_side(chain: Chain) -> None:

@@ -7,7 +7,9 @@ beyond reading themselves. Files are named by a path relative to the entry they 
 from __future__ import annotations
 
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
-from trtbuild.artifacts.engines import Benchmark, EngineLayer, EnginePlan, Latency, PrecisionShare, Timing
+from trtbuild.artifacts.differences import INSIGNIFICANT, Change, Difference
+from trtbuild.artifacts.engines import Benchmark, EnginePlan, Latency, PrecisionShare, Timing
+from trtbuild.artifacts.estimates import Bound, Estimate, PartEstimate
 from trtbuild.artifacts.files import EntryPath, StoredFile, from_json, stored_files, to_json
 from trtbuild.artifacts.graphs import (
     AppliedEdit,
@@ -22,12 +24,23 @@ from trtbuild.artifacts.graphs import (
     TriedTransform,
     TypedOnnx,
 )
-from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
+from trtbuild.artifacts.layers import EngineLayer, EngineLayers, EngineTensor, LayerTensor, Role, WorkShare
+from trtbuild.artifacts.options import BuildOptions
+from trtbuild.artifacts.proofs import (
+    GateResult,
+    OutputComparison,
+    ScoreAgreement,
+    ShapeCheck,
+    TaskScore,
+    Verification,
+    WorstElement,
+)
 from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
 from trtbuild.artifacts.tensors import (
     CALIBRATED,
     QUANTIZED,
     AxisRange,
+    Gap,
     NodePrecision,
     OptimizationProfile,
     Precision,
@@ -38,31 +51,45 @@ from trtbuild.artifacts.tensors import (
 
 __all__ = [
     "CALIBRATED",
+    "INSIGNIFICANT",
     "QUANTIZED",
     "AppliedEdit",
     "AxisRange",
     "Benchmark",
+    "Bound",
     "Build",
+    "BuildOptions",
     "CalibrationTable",
+    "Change",
     "ChannelRange",
     "DeclinedMatch",
+    "Difference",
     "EngineLayer",
+    "EngineLayers",
     "EnginePlan",
+    "EngineTensor",
     "EntryPath",
     "EqualizedOnnx",
+    "Estimate",
     "ExportedOnnx",
     "Front",
     "FrontPoint",
+    "Gap",
     "GateResult",
     "Latency",
+    "LayerTensor",
     "NodePrecision",
     "NodeSensitivity",
     "OptimizationProfile",
     "OutputComparison",
+    "PartEstimate",
     "Precision",
     "PrecisionShare",
     "RewrittenOnnx",
+    "Role",
+    "ScoreAgreement",
     "SensitivityTable",
+    "ShapeCheck",
     "ShapeParity",
     "StageRecord",
     "StoredFile",
@@ -76,6 +103,7 @@ __all__ = [
     "TritonModel",
     "TypedOnnx",
     "Verification",
+    "WorkShare",
     "WorstElement",
     "from_json",
     "stored_files",

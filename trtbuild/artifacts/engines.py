@@ -3,27 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from trtbuild.artifacts.files import StoredFile
+from trtbuild.artifacts.layers import EngineLayers
 from trtbuild.artifacts.tensors import OptimizationProfile, Precision, Target, TensorSpec
-
-
-@dataclass(frozen=True)
-class EngineLayer:
-    """One kernel of the finished engine.
-
-    Attributes:
-        name: TensorRT's name of the layer.
-        kind: TensorRT's layer type, for example ``gemm`` or ``correlation``.
-        precision: What the layer reads its operands in, by NumPy's or TensorRT's dtype word, lower case.
-        onnx_nodes: Names of the ONNX nodes fused into it.
-    """
-
-    name: str
-    kind: str
-    precision: str
-    onnx_nodes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,10 +39,14 @@ class EnginePlan:
         inputs: Inputs, dynamic axes by name.
         outputs: Outputs.
         profiles: Optimisation profiles in the plan's order.
-        layers: The fused layers read back from the build log.
+        layers: The kernels read back from the build log, or from the inspector.
         work: Shares of the matrix work by precision.
         log: The builder's messages, warnings and up.
         warnings: Options that this backend ignores, and the builder's own warnings worth a person's time.
+        options: The build options that were asked for, by name; files by their digests.
+        timing_cache: The times of kernels that this build went by, where its backend takes any: what a later build
+            can be pinned to.
+        reproducible: Whether a second build, in another process, gave the same bytes; None where there was none.
     """
 
     plan: StoredFile
@@ -68,10 +57,13 @@ class EnginePlan:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     profiles: tuple[OptimizationProfile, ...]
-    layers: tuple[EngineLayer, ...]
+    layers: EngineLayers
     work: PrecisionShare
     log: StoredFile
     warnings: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    timing_cache: StoredFile | None = None
+    reproducible: bool | None = None
 
 
 @dataclass(frozen=True)

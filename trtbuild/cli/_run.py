@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from trtbuild.console import Console
 
-GRACE = 0.25  # seconds that Python code has to end by itself after Ctrl-C
+GRACE = 0.75  # seconds that Python code has to end by itself after Ctrl-C; a build takes up to 0.5 of them
 
 
 def run(group: click.Group, words: Sequence[str]) -> int:

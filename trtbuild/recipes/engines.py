@@ -21,15 +21,19 @@ from trtbuild.artifacts import (
     Verification,
     to_json,
 )
-from trtbuild.backends import packages
+from trtbuild.backends import BACKENDS, packages
 from trtbuild.content import json_digest
 from trtbuild.device import gpus
 from trtbuild.enginerun import can_run
 from trtbuild.feeds import Samples
+from trtbuild.interpreters import interpreter
 from trtbuild.recipes.keys import as_json
 from trtbuild.spec import Spec
 from trtbuild.steps import Steps
 from trtbuild.store import Recipe, code_digest, toolchain
+
+GOLDEN = "golden"
+"""Folder of the golden requests that verify keeps."""
 
 
 def compile(  # noqa: A001  the stage's name
@@ -37,8 +41,8 @@ def compile(  # noqa: A001  the stage's name
 ) -> EnginePlan:
     """Builds the plan of one target."""
     name = f"compile {target.name}"
-    options = spec.build.model_dump()
-    same_plan = replace(target, name="", gpu="")  # two names of one capability share their plan
+    options = spec.build.options(spec.folder)
+    same_plan = replace(target, name="", gpu="", python="")  # two names of one capability share their plan
 
     plan = steps.take(
         name,
@@ -52,17 +56,17 @@ def compile(  # noqa: A001  the stage's name
                 "precision": typed.precision,
                 "profiles": as_json(profiles),
                 "assignment": dict(typed.assignment),
-                **{k: v for k, v in options.items() if k != "timeout_s"},
+                **options.parameters(),
             },
-            toolchain(*packages(target.backend)),
+            _builder(target),
         ),
         lambda folder: engine.compile(
             typed,
             folder,
             target=target,
             profiles=profiles,
+            options=options,
             on_progress=lambda phase, share: steps.observer.progress(name, share, phase),
-            **options,
         ),
         reporting.said.compile,
     )
@@ -84,6 +88,7 @@ def verify(
     subjects: list[TypedOnnx | EnginePlan] = [*runnable, *([typed] if len(runnable) < len(plans) else [])]
     samples, rule, note = _held_out(spec, exported, profiles)
     reference = rewritten.reference or exported.model
+    golden_requests = spec.accuracy.golden if spec.accuracy else 0  # random inputs are no requests
     proofs = []
     for subject in subjects:
         is_plan = isinstance(subject, EnginePlan)
@@ -100,14 +105,15 @@ def verify(
                     "metric": rule.digest(spec.folder),
                 },
                 {
-                    "rule": [rule.metric, rule.min, rule.max_drop, rule.source],
+                    "rule": rule.parameters(),
                     "profiles": as_json(profiles),
                     "calibrated_on": list(table.row_digests) if table else [],
+                    "golden": golden_requests,
                 },
                 toolchain(*verification.PACKAGES) | (_device(subject) if is_plan else {}),
             )
 
-        def make(_folder: Path, subject: Any = subject, name: str = name) -> Verification:
+        def make(folder: Path, subject: Any = subject, name: str = name) -> Verification:
             return verification.verify(
                 reference,
                 subject,
@@ -116,6 +122,8 @@ def verify(
                 profiles=profiles,
                 calibrated_on=table.row_digests if table else (),
                 folder=spec.folder,
+                golden_folder=folder / GOLDEN,
+                golden_requests=golden_requests,
                 on_sample=steps.rows(name, samples.limit),
             )
 
@@ -137,7 +145,7 @@ def _held_out(
     samples = Samples(
         asked.data, exported.inputs, spec.folder, asked.samples, asked.args, profiles, spec.ranges(), seed=1
     )
-    return samples, verification.Rule(asked.metric, asked.min, asked.max_drop), None
+    return samples, verification.Rule.asked(asked), None
 
 
 def bench(
@@ -171,12 +179,14 @@ def bench(
 def package(
     steps: Steps, spec: Spec, plans: Sequence[EnginePlan], proofs: Sequence[Verification]
 ) -> tuple[TritonModel, ...]:
-    """One Triton folder a backend; its plans share the folder by compute capability."""
-    backends = list(dict.fromkeys(p.target.backend for p in plans))
+    """One Triton folder a TensorRT; its plans share the folder by compute capability."""
+    fleets: dict[tuple[str, str], list[EnginePlan]] = {}
+    for plan in plans:
+        fleets.setdefault((plan.target.backend, plan.backend_version), []).append(plan)
+    names = _folder_names(spec.model.name, list(fleets))
     made = []
-    for backend in backends:
-        fleet = [p for p in plans if p.target.backend == backend]
-        name = spec.model.name if len(backends) == 1 else f"{spec.model.name}_{backend}"
+    for builder, fleet in fleets.items():
+        name = names[builder]
         options = spec.triton.model_dump()
 
         def recipe(fleet: list[EnginePlan] = fleet, name: str = name, options: dict[str, Any] = options) -> Recipe:
@@ -198,10 +208,41 @@ def package(
     return tuple(made)
 
 
+def _folder_names(model: str, builders: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """A Triton folder's name for each backend and version: no longer than it takes to tell them apart."""
+    if len(builders) == 1:
+        return {builders[0]: model}
+    names = {}
+    for backend, version in builders:
+        others = [v for b, v in builders if b == backend and v != version]
+        major = version.partition(".")[0]
+        same_major = any(v.partition(".")[0] == major for v in others)
+        names[backend, version] = f"{model}_{backend}" + (version if same_major else major if others else "")
+    return names
+
+
 def _device(plan: EnginePlan) -> dict[str, str]:
     """What running a plan depends on beside the plan: the GPUs, their driver, and the TensorRT that loads it."""
-    found = {f"gpu {number}": f"{g.name}, driver {g.driver}" for number, g in enumerate(gpus())}
-    return found | toolchain(*packages(plan.target.backend))
+    return _gpus() | _toolchain_of(plan.target)
+
+
+def _gpus() -> dict[str, str]:
+    return {f"gpu {number}": f"{g.name}, driver {g.driver}" for number, g in enumerate(gpus())}
+
+
+def _builder(target: Target) -> dict[str, str]:
+    """What a plan depends on beside its parameters: the TensorRT, and the GPUs where it times kernels on them."""
+    return _toolchain_of(target) | (_gpus() if BACKENDS.load(target.backend).NEEDS_GPU_TO_BUILD else {})
+
+
+def _toolchain_of(target: Target) -> dict[str, str]:
+    """Versions of what builds for a target and loads its plans: where it names a Python, those that are there."""
+    if not target.python:
+        return toolchain(*packages(target.backend))
+    backend = BACKENDS.load(target.backend)
+    other = interpreter(target.python, backend.PACKAGE)
+    found = {"interpreter": ".".join(map(str, other.version)), **other.versions(backend.DISTRIBUTIONS, backend.PACKAGE)}
+    return toolchain() | found
 
 
 def _interface_digest(plan: EnginePlan) -> str:

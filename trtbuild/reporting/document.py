@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ def _plan(plan: EnginePlan) -> dict[str, Any]:
         "backend_version": plan.backend_version,
         "sha256": plan.plan.sha256,
         "size": plan.plan.size,
+        "reproducible": plan.reproducible,
         "kernels": len(plan.layers),
         "work": dict(plan.work.shares),
         "not_honoured": {n: list(pair) for n, pair in plan.work.not_honoured.items()},
@@ -119,8 +121,11 @@ def _plan(plan: EnginePlan) -> dict[str, Any]:
 
 
 def _verification(proof: Verification) -> dict[str, Any]:
-    document: dict[str, Any] = to_json(proof)
+    document: dict[str, Any] = to_json(replace(proof, golden=()))
     document["passed"] = proof.passed
+    document["golden"] = len([f for f in proof.golden if f.path.suffix == ".npz"])
+    for gate, row in zip(proof.gates, document["gates"], strict=True):
+        row["verdict"] = gate.verdict
     return document
 
 
@@ -148,9 +153,10 @@ def manifest_document(done: Build, files: Mapping[Path, StoredFile | str]) -> di
         "outputs": {
             name.as_posix(): _digest(file) for name, file in lasting.items()
         },
-        "targets": [to_json(p.target) for p in done.plans],
+        "targets": [to_json(replace(p.target, python="")) for p in done.plans],  # a path is of this machine only
         "profiles": [_profile(p) for p in (done.plans[0].profiles if done.plans else ())],
-        "plans": {p.plan.sha256: {"target": p.target.name, "backend_version": p.backend_version, "onnx": p.onnx}
+        "plans": {p.plan.sha256: {"target": p.target.name, "backend_version": p.backend_version, "onnx": p.onnx,
+                                   "reproducible": p.reproducible}
                   for p in done.plans},
         "serving": {m.name: m.serving for m in done.packaged},
         "warnings": list(done.warnings),

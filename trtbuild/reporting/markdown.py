@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trtbuild.console import human_size
-from trtbuild.reporting.said import shares
+from trtbuild.reporting.said import built, shares
 
 
 def render_report(document: Mapping[str, Any]) -> str:
@@ -78,14 +78,12 @@ def _accuracy(d: Mapping[str, Any]) -> str:
         parts.append(f"Subject: **{proof['subject']}**, {proof['samples']} {random} samples: {verdict}.")
         if proof["task"]:
             t = proof["task"]
-            drop = t["reference"] - t["subject"]
             parts.append(
-                _table(("metric", "FP32", d["asked"]["precision"], "drop"),
-                       [(t["metric"], f"{t['reference']:.4f}", f"{t['subject']:.4f}", f"{drop:+.4f}")])
+                _table(("metric", "FP32", d["asked"]["precision"], "drop", "95 % interval", "at most (95 %)"),
+                       [(t["metric"], f"{t['reference']:.4f}", f"{t['subject']:.4f}", *_drop(t))])
             )  # fmt: skip
-        rows = [
-            (g["rule"], f"{g['value']:.6g}", "pass" if g["passed"] else "**FAIL**", g["source"]) for g in proof["gates"]
-        ]
+        rows = [(g["rule"], f"{g['value']:.6g}", _VERDICTS[g["verdict"]], g["source"]) for g in proof["gates"]]
+        undecided = [g["undecided"] for g in proof["gates"] if g["undecided"]]
         parts.append(_table(("rule", "measured", "verdict", "from"), rows))
         parts.append(
             _table(
@@ -95,6 +93,7 @@ def _accuracy(d: Mapping[str, Any]) -> str:
                     "smallest",
                     "SQNR dB",
                     "largest error",
+                    "99 % within",
                     "mean error",
                     "FP32 range",
                     "range",
@@ -103,8 +102,18 @@ def _accuracy(d: Mapping[str, Any]) -> str:
                 [_output_row(o) for o in proof["outputs"]],
             )
         )
-        parts += [f"_{note}._" for note in proof["notes"]]
+        parts += [f"_{note}._" for note in (*undecided, *proof["notes"])]
     return "\n\n".join(parts)
+
+
+_VERDICTS = {"passed": "pass", "not passed": "**FAIL**", "cannot tell": "**cannot tell**"}
+
+
+def _drop(task: Mapping[str, Any]) -> tuple[str, str, str]:
+    drop = f"{task['reference'] - task['subject']:+.4f}"
+    interval, bound = task["drop_interval"], task["drop_at_most"]
+    shown = "not known" if interval is None else f"{interval[0]:+.4f} to {interval[1]:+.4f}"
+    return drop, shown, "not known" if bound is None else f"{bound:.4f}"
 
 
 def _output_row(o: Mapping[str, Any]) -> list[str]:
@@ -117,7 +126,8 @@ def _output_row(o: Mapping[str, Any]) -> list[str]:
     )
     return [
         f"`{o['output']}`", f"{o['cosine']:.6f}", f"{o['cosine_min']:.6f}", sqnr, f"{o['max_abs']:.4g}",
-        f"{o['mean_abs']:.4g}", _range(o["reference_range"]), _range(o["subject_range"]), where,
+        "" if o["p99_abs"] is None else f"{o['p99_abs']:.4g}", f"{o['mean_abs']:.4g}", _range(o["reference_range"]),
+        _range(o["subject_range"]), where,
     ]  # fmt: skip
 
 
@@ -128,10 +138,10 @@ def _range(pair: Sequence[float]) -> str:
 def _plans(d: Mapping[str, Any]) -> str:
     rows = [
         (p["target"], p["compute_capability"], f"{p['backend']} {p['backend_version']}", human_size(p["size"]),
-         p["kernels"], shares(p["work"]), f"`{p['sha256'][:16]}`")
+         p["kernels"], shares(p["work"]), f"`{p['sha256'][:16]}`", built(p["reproducible"]))
         for p in d["plans"]
     ]  # fmt: skip
-    head = ("target", "SM", "built by", "size", "kernels", "matrix work", "SHA-256")
+    head = ("target", "SM", "built by", "size", "kernels", "matrix work", "SHA-256", "built")
     lines = ["## Engines", _table(head, rows)]
     lines.append("Matrix work is the share of multiply-accumulates by the precision of the kernel that does them, read "
                  "back from the built engine.")  # fmt: skip

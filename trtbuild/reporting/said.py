@@ -13,7 +13,9 @@ from trtbuild.artifacts import (
     ExportedOnnx,
     Front,
     FrontPoint,
+    OutputComparison,
     RewrittenOnnx,
+    TaskScore,
     TensorRange,
     TriedTransform,
     TritonModel,
@@ -99,23 +101,51 @@ def assign_precision(done: TypedOnnx) -> list[str]:
 def compile(done: EnginePlan) -> list[str]:  # noqa: A001
     """Size, kernels, shares of the matrix work."""
     head = f"{human_size(done.plan.size)}, {len(done.layers)} kernels; matrix work {shares(done.work.shares)}"
-    return [head, f"{done.target.backend} {done.backend_version} for {done.target.compute_capability}", *done.warnings]
+    by = f"{done.target.backend} {done.backend_version} for {done.target.compute_capability}"
+    return [head, by if done.reproducible is None else f"{by}; {built(done.reproducible)}", *done.warnings]
+
+
+def built(reproducible: bool | None) -> str:
+    """What is known of a plan's second build."""
+    if reproducible is None:
+        return "built once"
+    return "built twice, the same bytes" if reproducible else "built twice, other bytes"
 
 
 def verify(done: Verification) -> list[str]:
     """Verdict, what was run, each gate and each output."""
-    gates = [f"{'pass' if g.passed else 'FAIL'}  {g.rule}: {g.value:.6g} ({g.source})" for g in done.gates]
-    outputs = [
-        f"{o.output}: cosine {o.cosine:.6f} (smallest {o.cosine_min:.6f}), SQNR "
-        f"{'exact' if o.sqnr_db is None else f'{o.sqnr_db:.1f} dB'}, largest error {o.max_abs:.4g}"
-        for o in done.outputs
+    words = {"passed": "pass", "not passed": "FAIL", "cannot tell": "CANNOT TELL"}
+    gates = [
+        f"{words[g.verdict]}  {g.rule}: {g.value:.6g} ({g.source})" + (f"; {g.undecided}" if g.undecided else "")
+        for g in done.gates
     ]
     task = []
     if done.task:
-        task = [f"{done.task.metric}: fp32 {done.task.reference:.4f}, {done.subject} {done.task.subject:.4f}"]
+        t = done.task
+        task = [f"{t.metric}: fp32 {t.reference:.4f}, {done.subject} {t.subject:.4f}{_interval(t)}"]
     verdict = "passed" if done.passed else "NOT PASSED"
+    outputs = [_output(o) for o in done.outputs]
     main = (task or outputs or [""])[0]
     return [f"{verdict} on {done.samples} samples ({done.subject}); {main}", *gates, *outputs, *done.notes]
+
+
+def _interval(task: TaskScore) -> str:
+    if task.drop_interval is None or task.drop_at_most is None:
+        return ""
+    low, high = task.drop_interval
+    return f" (drop {task.drop:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}, at most {task.drop_at_most:.4f})"
+
+
+def _output(o: OutputComparison) -> str:
+    text = (
+        f"{o.output}: cosine {o.cosine:.6f} (smallest {o.cosine_min:.6f}), SQNR "
+        f"{'exact' if o.sqnr_db is None else f'{o.sqnr_db:.1f} dB'}, largest error {o.max_abs:.4g}"
+    )
+    if o.p99_abs is not None:
+        text += f" (99 % within {o.p99_abs:.4g})"
+    if o.scores is not None:
+        text += f", same top class in {100 * o.scores.top1:.2f} % of {o.scores.rows}"
+    return text
 
 
 def bench(done: Benchmark) -> list[str]:

@@ -14,6 +14,7 @@ from trtbuild.artifacts import (
     CalibrationTable,
     DeclinedMatch,
     EngineLayer,
+    EngineLayers,
     ExportedOnnx,
     Latency,
     PrecisionShare,
@@ -36,7 +37,7 @@ def build(folder, **changes):
     one = dataclasses.replace(
         plan(folder),
         work=PrecisionShare({"int8": 0.75, "fp32": 0.25}, {"a": "int8", "b": "fp32"}, {"b": ("int8", "fp32")}),
-        layers=(EngineLayer("k", "gemm", "int8", ("a",)),),
+        layers=EngineLayers((EngineLayer("k", "gemm", "int8", ("a",)),)),
     )
     done = Build(
         name="net",
