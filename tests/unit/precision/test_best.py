@@ -182,7 +182,7 @@ def test_rounded_weights_are_judged_and_the_graph_that_is_written_has_the_same(t
     typed = onnxfile.load(written.model.path)
     for graph in (judged, typed):
         stored = {t.name: onnx.numpy_helper.to_array(t) for t in graph.graph.initializer}
-        for node, weight in low.items():
-            (values,) = (v for n, v in stored.items() if n.startswith(f"w{node[6]}@") and n.endswith("/int8"))
+        for name, weight in low.items():
+            (values,) = (v for n, v in stored.items() if n.startswith(f"w{name[6]}@") and n.endswith("/int8"))
             np.testing.assert_array_equal(values, weight.numbers.astype(np.int8))
         assert not [n for n in stored if n.startswith("w1@")], "a node in FP16 has no INT8 weight"
