@@ -3,7 +3,7 @@
 ``tests/trt_api/*.json`` lists every class, member and enum value of a release's Python bindings. A module made from it
 raises AttributeError on any other name, and remembers which names were taken. Setters behave as the real ones do: they
 log an error or a warning and keep the old value. A fake's plan is a header and, as JSON, how its builder was
-configured. It is made of ``fake_names`` (which names there are) and ``fake_parts`` (what they do).
+configured. Which names there are is in ``fake_names``, what they do in ``fake_parts`` and ``fake_network``.
 """
 
 import json
@@ -13,7 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 from fake_names import Enum, Facts, Fake, Value
-from fake_parts import MAGIC, PARTS
+from fake_network import MAGIC
+from fake_parts import PARTS
 
 RELEASES = {path.stem: path for path in sorted((Path(__file__).parent / "trt_api").glob("*.json"))}
 

@@ -42,7 +42,7 @@ def preflight(spec: Spec, targets: Sequence[Target], output: Path) -> None:
         for asked in (*spec.precision_overrides.values(), *([spec.rest] if spec.precision in QUANTIZED else [])):
             check_precision(target, asked)
         engine.hold_available(target)
-        engine.hold_options(target, options)
+        engine.hold_options(target, options, spec.optimization_profiles())
     own = [rule.name for file in spec.rewrite.rules for rule in rewriter.rules_from(spec.folder / file)]
     rewriter.rule_names(skip=spec.rewrite.skip, added=own)
     triton.release(spec.triton.release)

@@ -7,8 +7,9 @@ beyond reading themselves. Files are named by a path relative to the entry they 
 from __future__ import annotations
 
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
+from trtbuild.artifacts.diagnosis import Cause, Diagnosis, Suspect, TensorError
 from trtbuild.artifacts.differences import INSIGNIFICANT, Change, Difference
-from trtbuild.artifacts.engines import Benchmark, EnginePlan, Latency, PrecisionShare, Timing
+from trtbuild.artifacts.engines import EnginePlan, PrecisionShare
 from trtbuild.artifacts.estimates import Bound, Estimate, PartEstimate
 from trtbuild.artifacts.files import EntryPath, StoredFile, from_json, stored_files, to_json
 from trtbuild.artifacts.graphs import (
@@ -36,6 +37,18 @@ from trtbuild.artifacts.proofs import (
     WorstElement,
 )
 from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
+from trtbuild.artifacts.speed import (
+    PHASES,
+    Benchmark,
+    End,
+    Kind,
+    Latency,
+    Phase,
+    ProfileAdvice,
+    SpeedGate,
+    SpeedResult,
+    Timing,
+)
 from trtbuild.artifacts.tensors import (
     CALIBRATED,
     QUANTIZED,
@@ -48,10 +61,12 @@ from trtbuild.artifacts.tensors import (
     TargetRates,
     TensorSpec,
 )
+from trtbuild.device import GpuState
 
 __all__ = [
     "CALIBRATED",
     "INSIGNIFICANT",
+    "PHASES",
     "QUANTIZED",
     "AppliedEdit",
     "AxisRange",
@@ -60,10 +75,13 @@ __all__ = [
     "Build",
     "BuildOptions",
     "CalibrationTable",
+    "Cause",
     "Change",
     "ChannelRange",
     "DeclinedMatch",
+    "Diagnosis",
     "Difference",
+    "End",
     "EngineLayer",
     "EngineLayers",
     "EnginePlan",
@@ -76,6 +94,8 @@ __all__ = [
     "FrontPoint",
     "Gap",
     "GateResult",
+    "GpuState",
+    "Kind",
     "Latency",
     "LayerTensor",
     "NodePrecision",
@@ -83,19 +103,25 @@ __all__ = [
     "OptimizationProfile",
     "OutputComparison",
     "PartEstimate",
+    "Phase",
     "Precision",
     "PrecisionShare",
+    "ProfileAdvice",
     "RewrittenOnnx",
     "Role",
     "ScoreAgreement",
     "SensitivityTable",
     "ShapeCheck",
     "ShapeParity",
+    "SpeedGate",
+    "SpeedResult",
     "StageRecord",
     "StoredFile",
+    "Suspect",
     "Target",
     "TargetRates",
     "TaskScore",
+    "TensorError",
     "TensorRange",
     "TensorSpec",
     "Timing",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 from trtbuild import worker
-from trtbuild.artifacts import BuildOptions, Target, to_json
+from trtbuild.artifacts import BuildOptions, OptimizationProfile, Target, to_json
 from trtbuild.backends import BACKENDS
 from trtbuild.device import compute_capabilities
 from trtbuild.errors import MissingDependencyError, SpecError, missing_package
@@ -42,8 +43,8 @@ def _built_elsewhere(target: Target) -> str:
     return f", or take backend {' or '.join(able)}" if able else ""
 
 
-def hold_together(target: Target, options: BuildOptions) -> None:
-    """Checks what can be known of options without TensorRT: whether they fit each other and the target.
+def hold_together(target: Target, options: BuildOptions, profiles: Sequence[OptimizationProfile] = ()) -> None:
+    """Checks what can be known of options without TensorRT: whether they fit each other, the target and the profiles.
 
     Raises:
         SpecError: Two options contradict each other, or a file is not there.
@@ -66,6 +67,13 @@ def hold_together(target: Target, options: BuildOptions) -> None:
             place="build.hardware_compatibility",
             hint="leave it out, or write same_compute_capability",
         )
+    ranges = [f"{axis} {r.min}..{r.max}" for p in profiles for axis, r in p.axes.items() if r.min != r.max]
+    if options.dla_core is not None and ranges:
+        raise SpecError(
+            f"a deep learning accelerator takes one size of each axis, and the profiles range: {', '.join(ranges)}",
+            place="build.dla_core",
+            hint="write min, opt and max alike, or build for the GPU",
+        )
     backend = BACKENDS.load(target.backend)
     if options.refit != "none" and not backend.REFITS_WITHOUT_GPU and not compute_capabilities():
         raise MissingDependencyError(
@@ -75,7 +83,9 @@ def hold_together(target: Target, options: BuildOptions) -> None:
         )
 
 
-def hold_options(target: Target, options: BuildOptions) -> tuple[str, ...]:
+def hold_options(
+    target: Target, options: BuildOptions, profiles: Sequence[OptimizationProfile] = ()
+) -> tuple[str, ...]:
     """Checks that a target's backend can do what is asked, by setting it in a worker process and building nothing.
 
     Returns:
@@ -85,7 +95,7 @@ def hold_options(target: Target, options: BuildOptions) -> tuple[str, ...]:
         SpecError: This TensorRT has not what an option takes.
         BuildError: An option did not take.
     """
-    hold_together(target, options)
+    hold_together(target, options, profiles)
     if not options.asked().keys() - _OURS:
         return ()
     request = {"backend": target.backend, "target": to_json(target), "options": to_json(options)}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from trtbuild.artifacts import (
     Benchmark,
     CalibrationTable,
+    Diagnosis,
     EnginePlan,
     EqualizedOnnx,
     ExportedOnnx,
@@ -15,6 +16,7 @@ from trtbuild.artifacts import (
     FrontPoint,
     OutputComparison,
     RewrittenOnnx,
+    SpeedGate,
     TaskScore,
     TensorRange,
     TriedTransform,
@@ -148,14 +150,46 @@ def _output(o: OutputComparison) -> str:
     return text
 
 
+def debug(done: Diagnosis) -> list[str]:
+    """The first tensor past the bound, the nodes that add most error, and what to do."""
+    ended = "NaN or Inf" if done.output_db is None else f"SQNR {done.output_db:.1f} dB"
+    first = (
+        f"first past {done.bound_db:g} dB: {done.first}" if done.first else f"no tensor is past {done.bound_db:g} dB"
+    )
+    lines = [f"outputs: {ended}, cosine {done.output_cosine:.6f}; {first}"]
+    for suspect in done.suspects:
+        own = "makes NaN or Inf" if suspect.local_db is None else f"adds {suspect.local_db:.1f} dB"
+        without = "NaN or Inf stay" if suspect.healed_db is None else f"{suspect.healed_db:.1f} dB without it"
+        lines.append(f"{suspect.node} ({suspect.op}): {suspect.cause}; {own}; {without}")
+        lines.append(f"    {suspect.explanation}")
+    lines += [f"advice: {line}" for line in done.advice]
+    if done.command:
+        lines.append(f"reproduce: {done.command}")
+    return [*lines, *done.notes]
+
+
 def bench(done: Benchmark) -> list[str]:
-    """Each timing."""
+    """What was measured, each timing, and what to know."""
     rows = [
         f"{t.subject} at {_shapes(t.shapes)}: p50 {t.latency.p50:.3f} ms, p99 {t.latency.p99:.3f} ms, "
         f"{t.throughput:.0f} rows/s"
         for t in done.timings
     ]
-    return [f"{len(rows)} subjects side by side" + (f" on {done.gpu}" if done.gpu else ""), *rows, *done.notes]
+    subjects = len({t.subject for t in done.timings})
+    places = len({(t.profile, t.end, t.axis) for t in done.timings})
+    head = f"{subjects} subjects side by side at {places} shape{'s' if places != 1 else ''}"
+    advice = [f"{a.said} {' '.join(a.paste.split())}".rstrip() for a in done.advice]
+    return [head + (f" on {done.gpu}" if done.gpu else ""), *rows, *done.notes, *advice]
+
+
+def speed(gate: SpeedGate) -> str:
+    """The speed gate in one line."""
+    measured = [
+        f"{r.target} {r.engine_ms:.3f} ms beside {r.sibling_ms:.3f} ms in FP16: {'pass' if r.passed else 'SLOWER'}"
+        for r in gate.results
+    ]
+    accepted = ["accepted by the spec"] if gate.allowed and not all(r.passed for r in gate.results) else []
+    return "; ".join([*measured, *accepted, *([gate.note] if gate.note else [])])
 
 
 def package(done: TritonModel) -> list[str]:

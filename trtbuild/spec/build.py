@@ -106,8 +106,9 @@ class BuildSpec(BaseModel):
     )
     refit: Refit = Field(
         "none",
-        description="Which weights may be put into the plan later: identical (the same ones, into a stripped plan) or "
-        "any, which costs fusions; by default none.",
+        description="Which weights may be put into the plan later: identical (the same, into a stripped plan) or "
+        "any, which costs fusions (and in TensorRT 11.3.0, by its release notes, can lose the bias of a matrix "
+        "product); by default none.",
     )
     strip_weights: bool = Field(
         False,
@@ -129,7 +130,9 @@ class BuildSpec(BaseModel):
         False, description="Whether a row's result may not depend on its place in the batch; by default it may."
     )
     dla_core: int | None = Field(
-        None, ge=0, description="Deep learning accelerator of a Jetson to build for; by default the GPU."
+        None,
+        ge=0,
+        description="Deep learning accelerator of a Jetson to build for, at one size of each axis; by default the GPU.",
     )
     dla_gpu_fallback: bool = Field(
         False,

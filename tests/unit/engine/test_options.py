@@ -10,7 +10,7 @@ import pytest
 from onnx_models import matmul, save
 
 from trtbuild import engine, worker
-from trtbuild.artifacts import BuildOptions, Target, to_json
+from trtbuild.artifacts import AxisRange, BuildOptions, OptimizationProfile, Target, to_json
 from trtbuild.backends import BACKENDS
 from trtbuild.device import compute_capabilities
 from trtbuild.errors import BuildError, MissingDependencyError, SpecError
@@ -112,6 +112,12 @@ def test_what_needs_no_tensorrt_to_know_is_refused_without_it(monkeypatch, optio
         engine.hold_options(Target("t4", "tensorrt_rtx", "7.5"), BuildOptions(**options))
     assert caught.value.place == place
     assert caught.value.hint
+
+
+def test_an_accelerator_takes_one_size_of_each_axis():
+    target, options = Target("orin", "tensorrt", "8.7"), BuildOptions(dla_core=0)
+    with pytest.raises(SpecError, match=r"the profiles range: n 1\.\.8"):
+        engine.hold_options(target, options, [OptimizationProfile({"n": AxisRange(1, 4, 8), "m": AxisRange(2, 2, 2)})])
 
 
 def test_a_plugin_is_refused_by_what_the_module_lacks(tmp_path):

@@ -1,5 +1,6 @@
 """The compile path against the names of each release: what it takes is there, and it says so where it is not."""
 
+import fcntl
 import json
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from trtbuild import device
 from trtbuild.artifacts import BuildOptions, Target, to_json
 from trtbuild.backends import BACKENDS
 from trtbuild.device import Gpu
-from trtbuild.engine import building, names, timing_cache
+from trtbuild.engine import building, names, parsing, timing_cache
 from trtbuild.engine.building import build_plan, try_options
 from trtbuild.engine.header import read_header
 from trtbuild.engine.options import OPTIONS
@@ -281,6 +282,24 @@ def test_what_another_build_wrote_meanwhile_is_kept(fake, onnx, tmp_path, monkey
     assert [f.name for f in shared.parent.iterdir() if "partial" in f.name] == []
 
 
+def test_nobody_else_merges_meanwhile(fake, onnx, tmp_path, monkeypatch):
+    """Between reading what the others wrote and putting the sum in its place, the lock is held."""
+    trt = fake(TRT_11)
+    build(trt, onnx, tmp_path)
+    (lock,) = (tmp_path / "timing").glob("*.lock")
+    merge, tried = trt._kinds["ITimingCache"].combine, []
+
+    def combine(cache, other, ignore_mismatch):
+        with lock.open("w") as of_another, pytest.raises(BlockingIOError):
+            fcntl.flock(of_another, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        tried.append(other)
+        return merge(cache, other, ignore_mismatch)
+
+    monkeypatch.setattr(trt._kinds["ITimingCache"], "combine", combine)
+    build(trt, onnx, tmp_path)
+    assert len(tried) == 1
+
+
 def test_times_of_another_gpu_are_not_used(fake, onnx, tmp_path):
     build(fake(TRT_11, device="GPU 1"), onnx, tmp_path)
     (shared,) = (tmp_path / "timing").glob("*.timing")
@@ -368,6 +387,8 @@ def build_plan_refuses(trt, folder):
     with pytest.raises(InvalidOnnxError) as caught:
         build_plan(ask(trt, bad, folder) | {"profiles": []}, lambda _event: None)
     assert [(r["node"], r["operator"]) for r in caught.value.result["refused"]] == [("odd", "Unknown")]
+    alone = parsing.refused({"backend": trt.__name__, "onnx": str(bad)}, lambda _event: None)
+    assert alone == caught.value.result["refused"]
 
 
 @pytest.mark.parametrize("release", RELEASES)
