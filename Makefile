@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check fuzz bench bench-rewrite bench-calibration bench-engines node-cases lint-docker format clean
+.PHONY: demo test check fuzz bench bench-gpu bench-rewrite bench-calibration bench-engines node-cases lint-docker format clean
 
 demo: $(VENV)/.ready
 	$(BIN)/trtbuild demo
@@ -34,6 +34,9 @@ bench-calibration: $(VENV)/.ready
 
 bench-engines: $(VENV)/.ready
 	$(BIN)/python bench/engines.py
+
+bench-gpu: $(VENV)/.ready
+	$(BIN)/python bench/gpu.py
 
 node-cases: $(VENV)/.ready
 	$(BIN)/python bench/node_cases.py

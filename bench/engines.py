@@ -101,12 +101,18 @@ def row_of(model: str, precision: str, capability: str, compile_plan: Compile) -
 # ------------------------------------------------------------------------------------------- the whole way
 
 
-def whole_way(spec_file: Path, store: Path) -> Compile:
-    """Compiles by ``trtbuild.build``: one target a call, the stages before it from the store."""
+def whole_way(spec_file: Path, store: Path, *changes: str) -> Compile:
+    """Compiles by ``trtbuild.build``: one target a call, the stages before it from the store.
+
+    Args:
+        spec_file: The spec.
+        store: Where results are kept.
+        changes: Words as ``--set`` takes them.
+    """
     from trtbuild import Store, build, load_spec
 
     def compile_plan(precision: str, capability: str) -> EnginePlan:
-        words = [f"precision={precision}", f"targets=[sm{capability.replace('.', '')}]"]
+        words = [*changes, f"precision={precision}", f"targets=[sm{capability.replace('.', '')}]"]
         with tempfile.TemporaryDirectory() as output:
             return build(load_spec(spec_file, overrides=words), store=Store(store), output=Path(output)).build.plans[0]
 
@@ -121,9 +127,9 @@ def digits(folder: Path) -> Compile:
     return whole_way(spec, folder / "store")
 
 
-def minilm(folder: Path) -> Compile:
+def minilm(folder: Path, *changes: str) -> Compile:
     """all-MiniLM-L6-v2 with its own weights."""
-    return whole_way(MINILM, folder / "store")
+    return whole_way(MINILM, folder / "store", *changes)
 
 
 # ------------------------------------------------------------------------------------------- light models
@@ -176,7 +182,11 @@ def _table(model: Path) -> CalibrationTable:
 
 def subjects(folder: Path) -> dict[str, Callable[[], Compile]]:
     """Name to what prepares the model."""
-    found: dict[str, Callable[[], Compile]] = {"digits": lambda: digits(folder), "minilm": lambda: minilm(folder)}
+    found: dict[str, Callable[[], Compile]] = {
+        "digits": lambda: digits(folder),
+        "minilm": lambda: minilm(folder),
+        "minilm_apart": lambda: minilm(folder, "rewrite.skip=[qkv_merge]"),
+    }
     for name, path in light_models().items():
         found[name] = lambda path=path: light(path, folder)  # type: ignore[misc]
     return found

@@ -71,18 +71,19 @@ def _attention(rows: Sequence[Row]) -> str:
     """MiniLM: where its products run, and whether its attentions are fused."""
     body = [
         (
-            r.precision, r.capability, ", ".join(f"{count} {word}" for word, count in r.nodes),
+            r.model, r.precision, r.capability, ", ".join(f"{count} {word}" for word, count in r.nodes),
             f"{r.attention} in {', '.join(r.attention_in)}" if r.attention else "none", r.softmax,
         )
         for r in rows
-        if r.model == "minilm" and not r.refused
+        if r.model.startswith("minilm") and not r.refused
     ]  # fmt: skip
     if not body:
         return ""
-    head = ("precision", "capability", "matrix nodes by precision", "fused attentions", "softmax kernels")
+    head = ("model", "precision", "capability", "matrix nodes by precision", "fused attentions", "softmax kernels")
     words = (
-        "Six blocks: 36 products with a weight, and two products of activations in each attention. Quantised, the\n"
-        "36 are to be in INT8 and the 12 in FP16 inside six fused kernels; without it, all 48 in FP16."
+        "Six blocks. 36 products have a weight; rule `qkv_merge` makes one of q, k and v, so 24 nodes carry them;\n"
+        "`minilm_apart` is without that rule. The two products of activations in each attention are 12 nodes more.\n"
+        "Quantised, those with a weight are to be in INT8, and the 12 in FP16 inside of six fused kernels."
     )
     return f"## MiniLM\n\n{words}\n\n{_table(head, body)}"
 

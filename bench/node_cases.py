@@ -187,6 +187,7 @@ def _build(model: ModelProto, folder: Path) -> str | None:
     """What TensorRT says against it; None when it builds."""
     from trtbuild.artifacts import BuildOptions, to_json
     from trtbuild.engine.building import build_plan
+    from trtbuild.engine.refusals import refusal
 
     (folder / "m.onnx").write_bytes(model.SerializeToString())
     request = {
@@ -197,6 +198,9 @@ def _build(model: ModelProto, folder: Path) -> str | None:
     try:
         build_plan(request, lambda _event: None)
     except TrtbuildError as error:
+        if isinstance(error.result, dict):  # one line a node, without what to do
+            said = error.result["refused"]
+            return "\n".join(str(refusal(s["text"], node=s["node"], operator=s["operator"])) for s in said)
         return error.message
     return None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
 from trtbuild.artifacts.differences import INSIGNIFICANT, Change, Difference
-from trtbuild.artifacts.engines import Benchmark, EnginePlan, Latency, PrecisionShare, Timing
+from trtbuild.artifacts.engines import EnginePlan, PrecisionShare
 from trtbuild.artifacts.estimates import Bound, Estimate, PartEstimate
 from trtbuild.artifacts.files import EntryPath, StoredFile, from_json, stored_files, to_json
 from trtbuild.artifacts.graphs import (
@@ -36,6 +36,18 @@ from trtbuild.artifacts.proofs import (
     WorstElement,
 )
 from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
+from trtbuild.artifacts.speed import (
+    PHASES,
+    Benchmark,
+    End,
+    Kind,
+    Latency,
+    Phase,
+    ProfileAdvice,
+    SpeedGate,
+    SpeedResult,
+    Timing,
+)
 from trtbuild.artifacts.tensors import (
     CALIBRATED,
     QUANTIZED,
@@ -48,10 +60,12 @@ from trtbuild.artifacts.tensors import (
     TargetRates,
     TensorSpec,
 )
+from trtbuild.device import GpuState
 
 __all__ = [
     "CALIBRATED",
     "INSIGNIFICANT",
+    "PHASES",
     "QUANTIZED",
     "AppliedEdit",
     "AxisRange",
@@ -64,6 +78,7 @@ __all__ = [
     "ChannelRange",
     "DeclinedMatch",
     "Difference",
+    "End",
     "EngineLayer",
     "EngineLayers",
     "EnginePlan",
@@ -76,6 +91,8 @@ __all__ = [
     "FrontPoint",
     "Gap",
     "GateResult",
+    "GpuState",
+    "Kind",
     "Latency",
     "LayerTensor",
     "NodePrecision",
@@ -83,14 +100,18 @@ __all__ = [
     "OptimizationProfile",
     "OutputComparison",
     "PartEstimate",
+    "Phase",
     "Precision",
     "PrecisionShare",
+    "ProfileAdvice",
     "RewrittenOnnx",
     "Role",
     "ScoreAgreement",
     "SensitivityTable",
     "ShapeCheck",
     "ShapeParity",
+    "SpeedGate",
+    "SpeedResult",
     "StageRecord",
     "StoredFile",
     "Target",

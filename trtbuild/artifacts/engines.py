@@ -1,4 +1,4 @@
-"""The plan, what its kernels run in, and how fast."""
+"""The plan, and what its kernels run in."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trtbuild.artifacts.estimates import Estimate
 from trtbuild.artifacts.files import StoredFile
 from trtbuild.artifacts.layers import EngineLayers
 from trtbuild.artifacts.tensors import OptimizationProfile, Precision, Target, TensorSpec
@@ -47,6 +48,7 @@ class EnginePlan:
         timing_cache: The times of kernels that this build went by, where its backend takes any: what a later build
             can be pinned to.
         reproducible: Whether a second build, in another process, gave the same bytes; None where there was none.
+        estimate: Its time on its target from datasheet rates; None where the kernels or the figures are not known.
     """
 
     plan: StoredFile
@@ -64,6 +66,7 @@ class EnginePlan:
     options: Mapping[str, Any] = field(default_factory=dict)
     timing_cache: StoredFile | None = None
     reproducible: bool | None = None
+    estimate: Estimate | None = None
 
     @property
     def not_ready(self) -> str:
@@ -73,46 +76,3 @@ class EnginePlan:
         if self.options.get("runtime_platform", "same_as_build") != "same_as_build":
             return f"it was built for {self.options['runtime_platform']} (build.runtime_platform)"
         return ""
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Milliseconds of one call, over many."""
-
-    p50: float
-    p95: float
-    p99: float
-    mean: float
-    runs: int
-
-
-@dataclass(frozen=True)
-class Timing:
-    """One subject at one set of shapes.
-
-    Attributes:
-        subject: What ran, for example ``plan sm89`` or ``onnx fp32 (ONNX Runtime, CPU)``.
-        shapes: Input name to shape.
-        latency: Milliseconds a call.
-        throughput: Rows of the first axis a second.
-    """
-
-    subject: str
-    shapes: Mapping[str, tuple[int, ...]]
-    latency: Latency
-    throughput: float
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """Measurements taken side by side in one run.
-
-    Attributes:
-        timings: One row a subject and shape.
-        gpu: Name of the GPU the plans ran on; None when none did.
-        notes: Says so when plans were not run.
-    """
-
-    timings: tuple[Timing, ...]
-    gpu: str | None
-    notes: tuple[str, ...] = ()

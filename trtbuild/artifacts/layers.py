@@ -38,9 +38,14 @@ class LayerTensor:
     opt_elements: int | None = None
 
     @property
+    def dynamic(self) -> bool:
+        """Whether an axis has no fixed size."""
+        return any(d < 0 for d in self.dims)
+
+    @property
     def elements(self) -> int | None:
         """Elements at the profile's opt sizes; None where an axis is dynamic and nothing shows its size."""
-        return self.opt_elements if any(d < 0 for d in self.dims) else math.prod(self.dims)
+        return self.opt_elements if self.dynamic else math.prod(self.dims)
 
     @property
     def bytes(self) -> int | None:
@@ -70,8 +75,8 @@ class EngineLayer:
         tactic: TensorRT's name of the kernel's code; empty where it gives none.
         stream: CUDA stream it runs on, counted from 0; None where TensorRT does not say.
         profile: Number of the optimisation profile it runs for: an engine has kernels of its own for each.
-        macs: Multiply-accumulates of the ONNX matrix nodes whose work it does, at the opt sizes of the first profile;
-            0 where it does none, None where that is not known.
+        macs: Multiply-accumulates of the ONNX matrix nodes whose work it does, at its profile's opt sizes; 0 where it
+            does none, None where that is not known.
     """
 
     name: str
@@ -116,7 +121,8 @@ class EngineLayer:
         A matrix kernel of one operand has weights that TensorRT does not show, so its bytes are not known. A kernel
         that gathers reads at most as many bytes of each constant as it writes, and not the whole table.
         """
-        hidden = self.role == "matrix" and len(self.inputs) + len(self.constants) < 2
+        operands = len(self.inputs) + len(self.constants)
+        hidden = (self.role == "matrix" and operands < 2) or (self.role != "other" and not operands + len(self.outputs))
         if not self.kind or hidden:
             return None
         read, held, written = (_sizes(tensors) for tensors in (self.inputs, self.constants, self.outputs))

@@ -94,7 +94,8 @@ def _console(words: Sequence[str]) -> Console:
 def _missing(error: ImportError) -> MissingDependencyError:
     extras = {
         "torch": "torch", "transformers": "torch", "onnxscript": "torch", "tensorrt_rtx": "rtx", "tensorrt": "gpu",
-        "pycuda": "gpu", "tritonclient": "triton", "sklearn": "demo", "tokenizers": "readers", "PIL": "readers",
+        "pycuda": "gpu", "cuda": "gpu", "tritonclient": "triton", "sklearn": "demo", "tokenizers": "readers",
+        "PIL": "readers",
     }  # fmt: skip
     name = (error.name or "").split(".")[0]
     extra = extras.get(name)

@@ -72,6 +72,9 @@ def _described(old: EnginePlan, new: EnginePlan) -> Iterator[Change]:
     ):
         if a != b:
             yield Change(topic, "", a, b)
+    for name in dict.fromkeys((*old.options, *new.options)):
+        if old.options.get(name) != new.options.get(name):
+            yield Change("option", name, old.options.get(name), new.options.get(name))
 
 
 def _precisions(old: EnginePlan, new: EnginePlan) -> Iterator[Change]:

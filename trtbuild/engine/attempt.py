@@ -85,7 +85,7 @@ class Attempt:
         known = Probe([refusal(s["text"], node=s["node"], operator=s["operator"]) for s in said])
         if self.typed.model.total_size <= onnxfile.EXTERNAL_DATA_ABOVE:
             known = probe(self.typed.model.path, folder, self._ask)
-        rest = f"\n    {known.not_judged} nodes that hang on these could not be judged" if known.not_judged else ""
+        rest = f"\n    not judged, for they hang on these: {known.not_judged} more" if known.not_judged else ""
         error = InvalidOnnxError(
             f"TensorRT cannot parse it:\n{listed(known.refusals)}{rest}",
             place=str(self.typed.model.path),

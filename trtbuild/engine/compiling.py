@@ -20,7 +20,7 @@ from trtbuild.artifacts import (
 )
 from trtbuild.engine.attempt import Attempt, Progress, kernels_alike, part_of, why_not_the_same
 from trtbuild.engine.hardware import hold_to_hardware
-from trtbuild.engine.layers import from_inspector, from_log, precision_share
+from trtbuild.engine.layers import from_inspector, from_log, precision_share, weighed
 from trtbuild.engine.requirements import hold_available, hold_together
 from trtbuild.errors import InvalidOnnxError, PrecisionError
 from trtbuild.spec import check_capability, check_profiles
@@ -108,10 +108,10 @@ def compile(  # noqa: A001
     )
     passes = 2 if options.check_reproducible else 1
     answer = attempt.build(part_of(on_progress, 0, passes), plan=plan, log=log)
-    layers, same, differ = _layers(answer), None, []
+    layers, same, differ = _layers(answer, value, profiles), None, []
     if options.check_reproducible:
         same, other = attempt.again(plan, part_of(on_progress, 1, passes))
-        alike = kernels_alike(layers.layers, _layers(other).layers)
+        alike = kernels_alike(layers.layers, _layers(other, value, profiles).layers)
         differ = [] if same else [why_not_the_same(target.backend, same_kernels=alike)]
     result = EnginePlan(
         plan=StoredFile.of(plan),
@@ -135,10 +135,12 @@ def compile(  # noqa: A001
     return result
 
 
-def _layers(answer: Any) -> EngineLayers:
-    if answer["layers"] is not None:
-        return from_log(answer["layers"])
-    return from_inspector(answer["inspector"]) if answer["inspector"] is not None else EngineLayers()
+def _layers(answer: Any, typed: TypedOnnx, profiles: Sequence[OptimizationProfile]) -> EngineLayers:
+    """The engine's kernels, with the work that the compiled model's nodes and shapes say they do."""
+    if answer["layers"] is None and answer["inspector"] is None:
+        return EngineLayers()
+    read = from_log(answer["layers"]) if answer["layers"] is not None else from_inspector(answer["inspector"])
+    return weighed(read, onnxfile.load(typed.model.path, weights=False), typed.inputs, profiles)
 
 
 def _by_input(inputs: Sequence[TensorSpec], profiles: Sequence[OptimizationProfile]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtbuild.backends import BACKENDS
 from trtbuild.engine.log import Log
+from trtbuild.engine.refusals import first_hint, listed, refusal
 from trtbuild.errors import InvalidOnnxError, missing_package
 
 if TYPE_CHECKING:
@@ -38,9 +39,11 @@ def parse(trt: Any, logger: Any, network: Any, onnx: str, log: Log) -> Any:
     """
     parser = trt.OnnxParser(network, logger)
     if not parser.parse_from_file(onnx):
-        refused = errors_of(parser) or [{"node": "", "operator": "", "text": text} for text in log.errors()]
-        error = InvalidOnnxError("TensorRT cannot parse it", place=onnx)
-        error.result = {"refused": refused}
+        said = errors_of(parser) or [{"node": "", "operator": "", "text": text} for text in log.errors()]
+        refused = [refusal(s["text"], node=s["node"], operator=s["operator"]) for s in said]
+        words = f"TensorRT cannot parse it:\n{listed(refused)}"
+        error = InvalidOnnxError(words, place=onnx, hint=first_hint(refused))
+        error.result = {"refused": said}
         raise error
     return parser
 

@@ -15,6 +15,8 @@ from trtbuild.artifacts import (
     ExportedOnnx,
     OptimizationProfile,
     RewrittenOnnx,
+    SpeedGate,
+    StoredFile,
     Target,
     TritonModel,
     TypedOnnx,
@@ -28,6 +30,8 @@ from trtbuild.enginerun import can_run
 from trtbuild.feeds import Samples
 from trtbuild.interpreters import interpreter
 from trtbuild.recipes.keys import as_json
+from trtbuild.recipes.precision import assign_precision
+from trtbuild.roofline import plan_estimate
 from trtbuild.spec import Spec
 from trtbuild.steps import Steps
 from trtbuild.store import Recipe, code_digest, toolchain
@@ -37,10 +41,16 @@ GOLDEN = "golden"
 
 
 def compile(  # noqa: A001  the stage's name
-    steps: Steps, spec: Spec, typed: TypedOnnx, target: Target, profiles: tuple[OptimizationProfile, ...]
+    steps: Steps,
+    spec: Spec,
+    typed: TypedOnnx,
+    target: Target,
+    profiles: tuple[OptimizationProfile, ...],
+    *,
+    name: str = "",
 ) -> EnginePlan:
-    """Builds the plan of one target."""
-    name = f"compile {target.name}"
+    """Builds the plan of one target; ``name`` is what the step is called."""
+    name = name or f"compile {target.name}"
     options = spec.build.options(spec.folder)
     same_plan = replace(target, name="", gpu="", python="")  # two names of one capability share their plan
 
@@ -70,7 +80,9 @@ def compile(  # noqa: A001  the stage's name
         ),
         reporting.said.compile,
     )
-    return replace(plan, target=target)
+    rates = next((fields.rates() for fields in spec.targets if fields.target() == target), None)
+    known = rates is not None and rates.peak and rates.bandwidth  # made-up figures are for ranking, not for a report
+    return replace(plan, target=target, estimate=plan_estimate(plan, rates) if rates and known else None)
 
 
 def verify(
@@ -148,15 +160,53 @@ def _held_out(
     return samples, verification.Rule.asked(asked), None
 
 
+def fp16_siblings(
+    steps: Steps,
+    spec: Spec,
+    model: StoredFile,
+    table: CalibrationTable | None,
+    plans: Sequence[EnginePlan],
+    profiles: tuple[OptimizationProfile, ...],
+) -> tuple[EnginePlan, ...]:
+    """The same model in FP16 for every plan that the speed gate is for and this machine can run."""
+    runnable = [plan for plan in plans if can_run(plan)]
+    if spec.precision not in benchmark.GATED or not runnable:
+        return ()
+    half = spec.model_copy(update={"precision": "fp16", "precision_overrides": {}})
+    typed = assign_precision(steps, half, model, table, None, None, profiles, name="assign precision fp16")
+    return tuple(
+        compile(steps, half, typed, plan.target, profiles, name=f"compile {plan.target.name} fp16") for plan in runnable
+    )
+
+
+def speed_gate(
+    spec: Spec, plans: Sequence[EnginePlan], siblings: Sequence[EnginePlan], measured: Benchmark | None
+) -> SpeedGate | None:
+    """Holds every plan that could be measured against its sibling; None for a precision that promises no speed."""
+    if spec.precision not in benchmark.GATED:
+        return None
+    runnable = [plan for plan in plans if can_run(plan)]
+    names = benchmark.plan_names([*runnable, *siblings])
+    pairs = zip(runnable, names, names[len(runnable) :], strict=False)
+    return benchmark.judge_speed(
+        measured,
+        {plan.target.name: (own, sibling) for plan, own, sibling in pairs},
+        margin=spec.speed.margin,
+        allowed=spec.speed.allow_slower,
+        not_run=[plan.target.name for plan in plans if plan not in runnable],
+    )
+
+
 def bench(
     steps: Steps,
     spec: Spec,
     exported: ExportedOnnx,
     plans: Sequence[EnginePlan],
+    siblings: Sequence[EnginePlan],
     profiles: tuple[OptimizationProfile, ...],
 ) -> Benchmark | None:
-    """Times the plans this machine can run beside the FP32 ONNX; nothing where it can run none."""
-    runnable = [plan for plan in plans if can_run(plan)]
+    """Times the plans this machine can run, and their siblings, beside the FP32 ONNX; nothing where it can run none."""
+    runnable = [*(plan for plan in plans if can_run(plan)), *siblings]
     if not runnable:
         return None
     return steps.take(
@@ -165,12 +215,18 @@ def bench(
         lambda: Recipe(
             "bench",
             code_digest(benchmark.__name__),
-            {"reference": exported.model.digest, **{p.target.name: p.plan.digest for p in runnable}},
+            {"reference": exported.model.digest}
+            | {name: p.plan.digest for name, p in zip(benchmark.plan_names(runnable), runnable, strict=True)},
             {"profiles": as_json(profiles), "ranges": spec.ranges()},
-            toolchain(*benchmark.PACKAGES, "pycuda") | {k: v for p in runnable for k, v in _device(p).items()},
+            toolchain(*benchmark.PACKAGES, "pycuda", "cuda-bindings")
+            | {k: v for p in runnable for k, v in _device(p).items()},
         ),
         lambda _folder: benchmark.bench(
-            {"fp32 onnx": exported.model.path}, runnable, profiles=profiles, ranges=spec.ranges()
+            {"fp32 onnx": exported.model.path},
+            runnable,
+            profiles=profiles,
+            ranges=spec.ranges(),
+            on_progress=lambda share, what: steps.observer.progress("bench", share, what),
         ),
         reporting.said.bench,
     )

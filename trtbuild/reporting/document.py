@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from trtbuild import __version__
-from trtbuild.artifacts import Build, EnginePlan, Front, StoredFile, TriedTransform, Verification, to_json
+from trtbuild.artifacts import Build, EnginePlan, Estimate, Front, StoredFile, TriedTransform, Verification, to_json
 
 SCHEMA = 1
+
+_LONGEST = 5  # parts of an estimate that a report names
 
 
 def as_text(document: Any) -> str:
@@ -70,6 +72,7 @@ def report_document(done: Build) -> dict[str, Any]:
         "plans": [_plan(p) for p in done.plans],
         "verifications": [_verification(v) for v in done.verifications],
         "benchmark": to_json(done.benchmark) if done.benchmark else None,
+        "speed_gate": to_json(done.speed) if done.speed else None,
         "packages": [
             {"name": m.name, "files": sorted(m.files), "serving": m.serving} for m in done.packaged
         ],
@@ -112,12 +115,23 @@ def _plan(plan: EnginePlan) -> dict[str, Any]:
         "size": plan.plan.size,
         "reproducible": plan.reproducible,
         "kernels": len(plan.layers),
+        "roles": dict(Counter(layer.role for layer in plan.layers)),
         "work": dict(plan.work.shares),
+        "bytes": to_json(plan.layers.of_profile(0).share_by_bytes()),
         "not_honoured": {n: list(pair) for n, pair in plan.work.not_honoured.items()},
         "layers": [to_json(layer) for layer in plan.layers],
+        "tensors": [to_json(tensor) for tensor in plan.layers.tensors],
+        "vanished": list(plan.layers.vanished),
         "inputs": [to_json(t) for t in plan.inputs],
         "outputs": [to_json(t) for t in plan.outputs],
+        "estimate": _estimate(plan.estimate) if plan.estimate else None,
     }
+
+
+def _estimate(found: Estimate) -> dict[str, Any]:
+    """Totals, and the parts that take longest; every part is what ``trtbuild estimate`` prints."""
+    document: dict[str, Any] = to_json(found)
+    return document | {"parts": [to_json(part) for part in found.longest[:_LONGEST]]}
 
 
 def _verification(proof: Verification) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from trtbuild.artifacts import (
     FrontPoint,
     OutputComparison,
     RewrittenOnnx,
+    SpeedGate,
     TaskScore,
     TensorRange,
     TriedTransform,
@@ -149,13 +150,27 @@ def _output(o: OutputComparison) -> str:
 
 
 def bench(done: Benchmark) -> list[str]:
-    """Each timing."""
+    """What was measured, each timing, and what to know."""
     rows = [
         f"{t.subject} at {_shapes(t.shapes)}: p50 {t.latency.p50:.3f} ms, p99 {t.latency.p99:.3f} ms, "
         f"{t.throughput:.0f} rows/s"
         for t in done.timings
     ]
-    return [f"{len(rows)} subjects side by side" + (f" on {done.gpu}" if done.gpu else ""), *rows, *done.notes]
+    subjects = len({t.subject for t in done.timings})
+    places = len({(t.profile, t.end, t.axis) for t in done.timings})
+    head = f"{subjects} subjects side by side at {places} shape{'s' if places != 1 else ''}"
+    advice = [f"{a.said} {' '.join(a.paste.split())}".rstrip() for a in done.advice]
+    return [head + (f" on {done.gpu}" if done.gpu else ""), *rows, *done.notes, *advice]
+
+
+def speed(gate: SpeedGate) -> str:
+    """The speed gate in one line."""
+    measured = [
+        f"{r.target} {r.engine_ms:.3f} ms beside {r.sibling_ms:.3f} ms in FP16: {'pass' if r.passed else 'SLOWER'}"
+        for r in gate.results
+    ]
+    accepted = ["accepted by the spec"] if gate.allowed and not all(r.passed for r in gate.results) else []
+    return "; ".join([*measured, *accepted, *([gate.note] if gate.note else [])])
 
 
 def package(done: TritonModel) -> list[str]:

@@ -1,265 +1,116 @@
-"""Estimates an ONNX graph before there is a plan: which precision is worth building, on which target.
-
-The graph is cut into parts about as TensorRT cuts it into kernels. A matrix node is one part, with the activation
-functions after it. What else lies between matrix nodes is one part for all that is connected: it reads what comes in
-and writes what leaves. In FP16 and BF16 an attention is one part too: its scores stay inside.
-"""
+"""Estimates an ONNX graph before there is a plan: which precision is worth building, on which target."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trtbuild import onnxfile
 from trtbuild.artifacts import Estimate, PartEstimate, TargetRates
-from trtbuild.matrixops import MATRIX_OPS, node_precisions, tensor_shapes
+from trtbuild.matrixops import node_precisions
 from trtbuild.roofline.kernels import estimated, summed
-from trtbuild.roofline.nodes import FUSED, NodeWork, matrix_work
+from trtbuild.roofline.parts import Graph, Part, named
 from trtbuild.roofline.rates import ELEMENT_BYTES, Roofline, roofline
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto
+    from onnx import ModelProto
 
-_WRITTEN_IN_GRAPH = {"QuantizeLinear", "DequantizeLinear", "Cast"}
-_FREE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Shape", "Size", "Constant", "Dropout"}
-"""Operators that move nothing."""
+_QUANTISED = ("int8", "fp8", "int8_weights", "int4")
+_FUSES_ATTENTION = ("fp16", "bf16")
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", *_QUANTISED)
+"""What a graph can be taken in."""
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Some nodes that make one kernel, about.
+def graph_estimates(
+    model: ModelProto,
+    targets: Sequence[TargetRates],
+    sizes: Mapping[str, int],
+    precisions: Sequence[str | None] = (None,),
+) -> list[Estimate]:
+    """A graph's times on some targets, estimated.
 
-    Attributes:
-        nodes: Their names.
-        read: Tensors that are computed elsewhere.
-        held: Constants.
-        written: Tensors that others read.
-        macs: Multiply-accumulates.
-        work: The roofline's own view of a single matrix node; None for anything else.
+    Args:
+        model: An FP32 model, or one whose precision is written in it.
+        targets: The targets' figures.
+        sizes: Size of each named axis, such as a profile's opt; 1 for one not given.
+        precisions: What an FP32 model's matrix nodes with weights are taken to be in: ``int8`` and the other quantised
+            ones with FP16 for the rest. None: as the model has it.
+
+    Returns:
+        One a target and precision, target after target.
     """
-
-    nodes: tuple[str, ...]
-    read: tuple[str, ...]
-    held: tuple[str, ...]
-    written: tuple[str, ...]
-    macs: int = 0
-    work: NodeWork | None = None
+    model = named(model)
+    graph = Graph(model, sizes)
+    known = {axis: sizes.get(axis, 1) for axis in graph.axes}
+    found = []
+    for rates in targets:
+        roof = roofline(rates)
+        for precision in precisions:
+            taken = _taken(graph, model, precision)
+            cut = graph.parts(fused_attention=taken.rest in _FUSES_ATTENTION)
+            parts = [taken.estimate(part, roof) for part in cut]
+            unknown = [part.nodes[0] for part in cut if graph.unsized.intersection(part.nodes)]
+            said = precision or ", ".join(dict.fromkeys(taken.nodes.values())) or taken.rest
+            found.append(summed(said, roof, rates, known, parts, unknown))
+    return found
 
 
 def graph_estimate(
     model: ModelProto, rates: TargetRates, sizes: Mapping[str, int], precision: str | None = None
 ) -> Estimate:
-    """A graph's time on a target, estimated.
-
-    Args:
-        model: An FP32 model, or one whose precision is written in it.
-        rates: The target's figures.
-        sizes: Size of each named axis, such as a profile's opt; 1 for one not given.
-        precision: What an FP32 model's matrix nodes with weights are taken to be in: ``int8`` and the other quantised
-            ones with FP16 for the rest. None: as the model has it.
-    """
-    roof = roofline(rates)
-    model = _named(model)
-    graph = _Graph(model, sizes)
-    assigned = node_precisions(model)
-    rest = graph.rest() if precision is None else "fp16" if precision in _QUANTISED else precision
-    weighted = {name: assigned.get(name, rest) if precision is None else precision for name in graph.weighted()}
-    parts = [
-        graph.estimate(part, roof, rest, weighted) for part in graph.parts(fused_attention=rest in _FUSE_ATTENTION)
-    ]
-    unknown = tuple(p.name for p in parts if p.nodes and p.nodes[0] in graph.unsized)
-    said = precision or ", ".join(dict.fromkeys(weighted.values())) or rest
-    return summed(said, roof, rates, {n: sizes.get(n, 1) for n in graph.axes}, parts, unknown)
+    """One target's and one precision's; arguments as for ``graph_estimates``."""
+    return graph_estimates(model, [rates], sizes, [precision])[0]
 
 
-def _named(model: ModelProto) -> ModelProto:
-    """The model with a name of its own for every node: that of what it makes, where it has none or shares it."""
-    from onnx import ModelProto
-
-    counts = Counter(node.name for node in model.graph.node)
-    if not counts[""] and max(counts.values(), default=1) == 1:
-        return model
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    for node in copy.graph.node:
-        if not node.name or counts[node.name] > 1:
-            node.name = node.output[0]
-    return copy
+def _taken(graph: Graph, model: ModelProto, precision: str | None) -> _Precision:
+    if precision is None:
+        return _Precision(graph, graph.rest(), dict(node_precisions(model)), 4)
+    rest = "fp16" if precision in _QUANTISED else precision
+    return _Precision(graph, rest, dict.fromkeys(graph.weighted(), precision), int(ELEMENT_BYTES[rest][0]))
 
 
-_QUANTISED = ("int8", "fp8", "int8_weights", "int4")
-_FUSE_ATTENTION = ("fp16", "bf16")
-PRECISIONS = ("fp32", "tf32", "fp16", "bf16", *_QUANTISED)
-"""What a graph can be taken in."""
-
-
-@dataclass
-class _Graph:
-    """A model at one set of sizes, cut into parts.
+@dataclass(frozen=True)
+class _Precision:
+    """What a graph is taken in.
 
     Attributes:
-        model: The model.
-        sizes: Size of each named axis.
+        graph: The graph.
+        rest: Precision of what is not quantised.
+        nodes: Matrix node to its own; the rest's where it is not named.
+        single: Bytes of an element that is FP32 in the file.
     """
 
-    model: ModelProto
-    sizes: Mapping[str, int]
-    shapes: Mapping[str, tuple[int, ...]] = field(init=False)
+    graph: Graph
+    rest: str
+    nodes: Mapping[str, str]
+    single: int
 
-    def __post_init__(self) -> None:
-        graph = self.model.graph
-        given = {
-            v.name: [d.dim_value or self.sizes.get(d.dim_param, 1) for d in v.type.tensor_type.shape.dim]
-            for v in graph.input
-        }
-        self.axes = list(
-            dict.fromkeys(d.dim_param for v in graph.input for d in v.type.tensor_type.shape.dim if d.dim_param)
-        )
-        self.shapes = tensor_shapes(self.model, given)
-        self.types = onnxfile.element_types(self.model)
-        self.constant = {t.name for t in graph.initializer}
-        self.work = matrix_work(self.model, self.sizes)
-        self.nodes = [n for n in graph.node if n.op_type != "Constant"]
-        self.constant |= {n.output[0] for n in graph.node if n.op_type == "Constant"}
-        self.products = {n.output[0]: n for n in self.nodes if n.op_type in MATRIX_OPS}
-        self.readers: dict[str, list[NodeProto]] = {}
-        for node in self.nodes:
-            for name in dict.fromkeys(onnxfile.reads(node)):
-                self.readers.setdefault(name, []).append(node)
-        self.outputs = {o.name for o in graph.output}
-        self.unsized = {n.name for n in self.nodes if any(t and t not in self.shapes for t in (*n.input, *n.output))}
-
-    def weighted(self) -> list[str]:
-        return [name for name, work in self.work.items() if work.weight]
-
-    def rest(self) -> str:
-        """What most of the graph's float tensors are in."""
-        from onnx import TensorProto
-
-        words = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
-        made = [self.types.get(t, 0) for n in self.nodes if n.op_type not in _WRITTEN_IN_GRAPH for t in n.output]
-        counts = {word: made.count(kind) for kind, word in words.items()}
-        return max(counts, key=lambda word: counts[word])
-
-    def parts(self, *, fused_attention: bool) -> list[_Part]:
-        """Matrix nodes, attentions and what lies between, in the graph's order."""
-        groups = self._groups()
-        inside: set[str] = set()
-        found: dict[str, _Part] = {}
-        for group in groups:
-            part = self._attention(group) if fused_attention else None
-            if part is None and not self._absorbed(group):
-                part = self._part(group)
-            if part is not None:
-                found[part.nodes[0]] = part
-                inside |= set(part.nodes)
-        for node in self.nodes:
-            if node.name in self.work and node.name not in inside:
-                part = self._part([node], work=self.work[node.name])
-                found |= {node.name: part} if part else {}
-        order = {n.name: number for number, n in enumerate(self.nodes)}
-        return sorted(found.values(), key=lambda part: order[part.nodes[0]])
-
-    def _groups(self) -> list[list[NodeProto]]:
-        """Connected nodes between matrix nodes: those with as many matrix nodes before them, joined by a tensor."""
-        depth: dict[str, int] = {}
-        group_of: dict[str, int] = {}  # tensor to the group that makes it
-        groups: dict[int, list[NodeProto]] = {}
-        for number, node in enumerate(self.nodes):
-            read = onnxfile.reads(node)
-            here = max((depth.get(t, 0) for t in read), default=0)
-            matrix = node.op_type in MATRIX_OPS
-            depth |= dict.fromkeys(node.output, here + matrix)
-            if matrix:
-                continue
-            joined = sorted({group_of[t] for t in read if t in group_of and depth[t] == here})
-            home = max(joined, key=lambda g: len(groups[g]), default=number)
-            for other in joined:
-                if other != home:
-                    group_of |= {t: home for n in groups[other] for t in n.output}
-                    groups[home] = groups.get(home, []) + groups.pop(other)
-            groups.setdefault(home, []).append(node)
-            group_of |= dict.fromkeys(node.output, home)
-        order = {n.name: number for number, n in enumerate(self.nodes)}
-        return [sorted(group, key=lambda n: order[n.name]) for group in groups.values()]
-
-    def _part(self, nodes: Sequence[NodeProto], *, work: NodeWork | None = None) -> _Part | None:
-        if all(n.op_type in _FREE | _WRITTEN_IN_GRAPH for n in nodes) and work is None:
-            return None
-        made = {t for n in nodes for t in n.output}
-        taken = [t for t in dict.fromkeys(t for n in nodes for t in onnxfile.reads(n)) if t not in made]
-        return _Part(
-            nodes=tuple(n.name for n in nodes),
-            read=tuple(t for t in taken if t not in self.constant),
-            held=tuple(t for t in taken if t in self.constant),
-            written=tuple(t for n in nodes for t in n.output if self._leaves(t, nodes)),
-            macs=work.macs if work else 0,
-            work=work,
-        )
-
-    def _leaves(self, tensor: str, nodes: Sequence[NodeProto]) -> bool:
-        own = {n.name for n in nodes}
-        return tensor in self.outputs or any(r.name not in own for r in self.readers.get(tensor, ()))
-
-    def _absorbed(self, group: Sequence[NodeProto]) -> bool:
-        """Whether a group is nothing but the activation function of one matrix node."""
-        part = self._part(group)
-        return (
-            part is not None
-            and all(n.op_type in FUSED | _FREE | _WRITTEN_IN_GRAPH for n in group)
-            and len(part.read) == 1
-            and len(part.written) == 1
-            and self._made_by(part.read[0]) is not None
-            and all(r in group for r in self.readers[part.read[0]])
-        )
-
-    def _made_by(self, tensor: str) -> NodeProto | None:
-        return self.products.get(tensor)
-
-    def _attention(self, group: Sequence[NodeProto]) -> _Part | None:
-        """Scores, softmax and the product with the values as one part; None where the group has another form."""
-        if not any(n.op_type == "Softmax" for n in group):
-            return None
-        part = self._part(group)
-        scores = [n for t in (part.read if part else ()) if (n := self._made_by(t)) and not self._has_weight(n)]
-        readers = [r for t in (part.written if part else ()) for r in self.readers.get(t, ())]
-        if part is None or len(scores) != 1 or len(readers) != 1 or readers[0].op_type != "MatMul":
-            return None
-        if self._has_weight(readers[0]) or not all(r in group for r in self.readers[scores[0].output[0]]):
-            return None
-        whole = self._part([scores[0], *group, readers[0]])
-        macs = sum(self.work[n.name].macs for n in (scores[0], readers[0]))
-        return None if whole is None else _Part(whole.nodes, whole.read, whole.held, whole.written, macs)
-
-    def _has_weight(self, node: NodeProto) -> bool:
-        return node.name not in self.work or self.work[node.name].weight > 0
-
-    def estimate(self, part: _Part, roof: Roofline, rest: str, weighted: Mapping[str, str]) -> PartEstimate:
+    def estimate(self, part: Part, roof: Roofline) -> PartEstimate:
+        """One part's time."""
         name = part.nodes[0]
-        kind = weighted.get(name, rest) if part.work else rest
+        rest = self.rest
         if part.work:
+            kind = self.nodes.get(name, rest)
             limits = [roof.node_limit(part.work, kind, rest, cached=cached) for cached in (True, False)]
             moved = round(limits[1].memory * roof.bandwidth)
             return estimated(name, part.nodes, kind, part.macs, moved, limits)
-        gathers = any(n.op_type == "Gather" for n in self.nodes if n.name in part.nodes)
-        passing = self._bytes((*part.read, *part.written), rest)
-        held = self._bytes(part.held, rest)
-        held = min(held, self._bytes(part.written, rest)) if gathers else held
+        gathers = any(n.op_type == "Gather" for n in self.graph.nodes if n.name in part.nodes)
+        passing = self._bytes((*part.read, *part.written))
+        held = self._bytes(part.held)
+        held = min(held, self._bytes(part.written)) if gathers else held
         limits = [roof.limit(part.macs, rest, held, passing, cached=cached) for cached in (True, False)]
         return estimated(name, part.nodes, rest, part.macs, held + passing, limits)
 
-    def _bytes(self, tensors: Iterable[str], rest: str) -> int:
-        return sum(math.prod(self.shapes[t]) * self._element(t, rest) for t in tensors if t in self.shapes)
+    def _bytes(self, tensors: Iterable[str]) -> int:
+        return sum(math.prod(self.graph.shapes[t]) * self._element(t) for t in tensors if t in self.graph.shapes)
 
-    def _element(self, tensor: str, rest: str) -> int:
-        """Bytes of an element; FP32 ones become the rest's."""
+    def _element(self, tensor: str) -> int:
+        """Bytes of an element."""
         import numpy as np
         from onnx import TensorProto, helper
 
-        kind = self.types.get(tensor, TensorProto.FLOAT)
+        kind = self.graph.types.get(tensor, TensorProto.FLOAT)
         if kind in (TensorProto.FLOAT, TensorProto.UNDEFINED):
-            return int(ELEMENT_BYTES[rest][0])
+            return self.single
         return int(np.dtype(helper.tensor_dtype_to_np_dtype(kind)).itemsize)

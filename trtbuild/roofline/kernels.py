@@ -11,8 +11,8 @@ _IDLE = {"signal", "wait", "shape_call", "no_op", "noop"}
 """Layer types that neither move nor compute anything on the device."""
 
 
-def plan_estimate(plan: EnginePlan, rates: TargetRates) -> Estimate | None:
-    """A plan's time on a target at the first profile's opt sizes, estimated.
+def plan_estimate(plan: EnginePlan, rates: TargetRates, *, profile: int = 0) -> Estimate | None:
+    """A plan's time on a target at one profile's opt sizes, estimated.
 
     Bytes are what each kernel reads, holds and writes, once each, in the types that it really has: so what a reformat
     costs is in it. Operations are those of matrix nodes and attention; elementwise work counts as bytes alone.
@@ -20,15 +20,17 @@ def plan_estimate(plan: EnginePlan, rates: TargetRates) -> Estimate | None:
     Args:
         plan: The plan, with its kernels.
         rates: The target's figures; any target's, not only the one it was built for.
+        profile: Number of the optimisation profile: each has kernels of its own.
 
     Returns:
-        The estimate; None where nothing is known of the plan's kernels.
+        The estimate; None where nothing is known of the plan's kernels, or of what they multiply.
     """
-    if not plan.layers.detailed:
+    kernels = [k for k in plan.layers.of_profile(profile) if k.kind.lower() not in _IDLE]
+    products = [k.macs for k in kernels if k.role in ("matrix", "attention")]
+    if not plan.layers.detailed or (products and not any(products)):
         return None
     roof = roofline(rates)
-    kernels = [k for k in plan.layers.of_profile(0) if k.kind.lower() not in _IDLE]
-    sizes = {axis: r.opt for axis, r in plan.profiles[0].axes.items()} if plan.profiles else {}
+    sizes = {axis: r.opt for axis, r in plan.profiles[profile].axes.items()} if plan.profiles else {}
     parts = [_part(kernel, roof, tf32=plan.precision == "tf32") for kernel in kernels]
     unknown = tuple(k.name for k in kernels if k.macs is None or k.bytes is None)
     return summed(plan.precision, roof, rates, sizes, parts, unknown)
@@ -36,10 +38,15 @@ def plan_estimate(plan: EnginePlan, rates: TargetRates) -> Estimate | None:
 
 def _part(kernel: EngineLayer, roof: Roofline, *, tf32: bool) -> PartEstimate:
     passing = _bytes((*kernel.inputs, *kernel.outputs))
-    held = _bytes(kernel.constants) if kernel.bytes is None else kernel.bytes - passing
+    held = _held(kernel) if kernel.bytes is None else kernel.bytes - passing
     macs, computed = kernel.macs or 0, _computed(kernel, roof, tf32=tf32)
     limits = [roof.limit(macs, computed, held, passing, cached=cached) for cached in (True, False)]
     return estimated(kernel.name, kernel.onnx_nodes, kernel.precision, macs, held + passing, limits)
+
+
+def _held(kernel: EngineLayer) -> int:
+    """Bytes of a kernel's constants where not all of its tensors are known; of a table that it gathers from, none."""
+    return 0 if "Gath" in kernel.operations else _bytes(kernel.constants)
 
 
 def _bytes(tensors: Iterable[LayerTensor]) -> int:

@@ -11,6 +11,7 @@ from trtbuild.artifacts import CALIBRATED, AxisRange, NodePrecision, Optimizatio
 from trtbuild.registry import nearest_hint
 from trtbuild.spec.build import BuildSpec
 from trtbuild.spec.profiles import Profile
+from trtbuild.spec.speed import SpeedSpec
 from trtbuild.spec.targets import TargetSpec
 
 DTypeName = Literal[
@@ -238,6 +239,7 @@ class Spec(_Strict):
     accuracy: AccuracySpec | None = None
     targets: list[TargetSpec] = Field(min_length=1, description="Names from `trtbuild targets`, or written out.")
     build: BuildSpec = Field(default_factory=BuildSpec)
+    speed: SpeedSpec = Field(default_factory=SpeedSpec)
     triton: TritonSpec = Field(default_factory=TritonSpec)
     output: str = Field("build", description="Folder for the results, relative to the spec.")
     _folder: Path = PrivateAttr(default_factory=Path.cwd)

@@ -234,12 +234,14 @@ def test_interface_profiles_and_versions(tmp_path):
         profiles=(grown, grown),
         backend_version="1.8.0.1",
         precision="int8",
+        options={"refit": True},
         work=PrecisionShare({"int8": 1.0}, {"fc": "int8"}, {}),
     )  # fmt: skip
     assert ("input", "x", "float32 [batch, 3, height]", "float16 [batch, 3, height]") in found
     assert ("input", "mask", None, "bool [batch]") in found
     assert ("version", "", "tensorrt_rtx 1.7.1.116", "tensorrt_rtx 1.8.0.1") in found
     assert ("precision", "", "fp16", "int8") in found
+    assert ("option", "refit", None, True) in found
     assert ("node precision", "fc", None, "int8") in found
     profiles = [c for c in found if c[0] == "profile"]
     assert [(c[1], c[2] is None) for c in profiles] == [("profile 0", False), ("profile 1", True)]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from onnx_models import cnn, matmul, model, node, random_feed, save, tensor, weights
 
+from trtbuild import worker
 from trtbuild.artifacts import AxisRange, BuildOptions, EnginePlan, OptimizationProfile, Target, from_json, to_json
 from trtbuild.backends import packages
 from trtbuild.calibration import calibrate
@@ -91,7 +92,12 @@ def test_two_builds_are_bit_identical(typed, tmp_path):
 
 def test_a_second_build_is_compared_on_request(typed, tmp_path):
     told = []
-    plan = built(typed["int8"], tmp_path, check_reproducible=True, on_progress=lambda _p, share: told.append(share))
+    plan = built(
+        typed["int8"],
+        tmp_path,
+        check_reproducible=True,
+        on_progress=lambda _p, share: told.append(share),
+    )
     assert plan.reproducible is True
     assert not [w for w in plan.warnings if "differ" in w]
     assert told == sorted(told)
@@ -136,6 +142,17 @@ def test_an_interpreter_without_tensorrt_is_refused_before_the_build(typed, tmp_
     bare = dataclasses.replace(SM89, python=str(tmp_path / "venv" / "bin" / "python"))
     with pytest.raises(MissingDependencyError, match="no package 'tensorrt_rtx'"):
         built(typed["int8"], tmp_path / "out", target=bare)
+
+
+def test_an_interrupt_in_the_middle_of_a_build_leaves_no_plan_and_no_process(typed, tmp_path):
+    def interrupt(phase, _share):
+        if phase == "Optimizing graph":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        built(typed["fp16"], tmp_path, on_progress=interrupt)
+    assert not (tmp_path / "model.plan").exists()
+    assert not worker._children, "the child was waited for"
 
 
 def test_a_build_that_takes_too_much_memory_is_stopped(tmp_path):

@@ -134,7 +134,7 @@ def test_what_hangs_on_an_integer_is_not_judged_and_that_is_said(tmp_path):
     )
     error = refused(file)
     assert [r["node"] for r in error.result["refused"]] == ["nonzero"]
-    assert "2 nodes that hang on these could not be judged" in error.message
+    assert "not judged, for they hang on these: 2 more" in error.message
 
 
 def test_a_parser_that_dies_of_a_copy_leaves_what_was_found(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx_models import mlp, model, node, weights
 from onnx_text import parsed
-from plan_values import plan
+from plan_values import plan, profile
 
 from trtbuild.artifacts import EngineLayer, EngineLayers, LayerTensor, TargetRates
 from trtbuild.roofline import PRECISIONS, graph_estimate, plan_estimate
@@ -180,14 +180,18 @@ def test_fp32_kernels_of_a_tf32_plan_have_its_rate(tmp_path):
     )
 
 
-def test_kernels_of_other_profiles_do_not_count_twice(tmp_path):
-    found = plan_estimate(planned(tmp_path, GEMM, replace(GEMM, profile=1)), L4)
-    assert len(found.parts) == 1
+def test_each_profile_has_kernels_and_sizes_of_its_own(tmp_path):
+    half = replace(GEMM, macs=2**31, profile=1)
+    two = planned(tmp_path, GEMM, half, profiles=(profile(batch=(1, 8, 32)), profile(batch=(1, 4, 32))))
+    found = [plan_estimate(two, L4, profile=number) for number in (0, 1)]
+    assert [(len(e.parts), e.sizes) for e in found] == [(1, {"batch": 8}), (1, {"batch": 4})]
+    assert found[0].estimated_seconds == pytest.approx(2 * found[1].estimated_seconds)
 
 
 def test_a_plan_whose_kernels_are_only_named_has_no_estimate(tmp_path):
     assert plan_estimate(planned(tmp_path, EngineLayer("a", "", "unknown", ())), L4) is None
     assert plan_estimate(planned(tmp_path), L4) is None
+    assert plan_estimate(planned(tmp_path, replace(GEMM, macs=None)), L4) is None, "no product is known"
 
 
 def test_figures_that_are_assumed_are_said(tmp_path):

@@ -9,5 +9,6 @@ from __future__ import annotations
 from trtbuild.engine.layers.inspector import from_inspector
 from trtbuild.engine.layers.log import from_log
 from trtbuild.engine.layers.precision import precision_share
+from trtbuild.engine.layers.work import weighed
 
-__all__ = ["from_inspector", "from_log", "precision_share"]
+__all__ = ["from_inspector", "from_log", "precision_share", "weighed"]

@@ -15,7 +15,8 @@ _HEAD = re.compile(r", LayerType: (\w*), Inputs: (?=\[)")
 _SECTIONS = ("Constants", "Outputs", "TacticName", "StreamId", "Metadata")
 _TENSOR = re.compile(
     r"\{ (?:Name: (?P<name>.*?), )??(?:Dimensions: \[(?P<dims>[-\d,]*)\], )?(?:Strides: \[[-\d,]*\], )?"
-    r"(?:StrideOrder: \[[-\d,]*\], )?Datatype: (?P<dtype>\w+)(?:, Format: (?P<format>[^{}]*?))? \}"
+    r"(?:StrideOrder: \[[-\d,]*\], )?Datatype: (?P<dtype>\w+)(?:, Format: (?P<format>[^{}]*?))? \}",
+    re.DOTALL,
 )
 _IO = re.compile(
     r"^ Name: (?P<name>.*), IOMode: (?P<mode>\w+), DataType: (?P<dtype>\w+), Dimensions: \[(?P<dims>[-\d,]*)\], "
