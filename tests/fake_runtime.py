@@ -34,6 +34,9 @@ class Runtime(Settable):
     def __init__(self, _logger):
         self._values = {"engine_host_code_allowed": False}
 
+    def get_plugin_registry(self):
+        return self._module._make("IPluginRegistry", None)
+
     def deserialize_cuda_engine(self, plan):
         return self._module._make("ICudaEngine") if plan == b"engine" else None
 

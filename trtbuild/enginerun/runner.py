@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from trtbuild.enginerun.arrays import as_type
 from trtbuild.enginerun.graphs import CapturedGraph
 from trtbuild.enginerun.interface import Interface, Port, asked_shapes, read_interface
-from trtbuild.enginerun.loading import LoadedEngine, create_context, deserialize, load_tensorrt, read_plan
+from trtbuild.enginerun.loading import LoadedEngine, create_context, deserialize, load_tensorrt, plugin_files, read_plan
 from trtbuild.enginerun.memory import Buffer, output_allocator
 from trtbuild.enginerun.profiles import choose_profile
 from trtbuild.errors import BuildError, FeedError
@@ -66,7 +66,7 @@ class EngineRunner:
         """From a request with ``backend``, ``plan``, ``sha256`` and, if wanted, ``cuda_graphs``; checks the digest."""
         plan = read_plan(request)
         trt = load_tensorrt(request["backend"])
-        loaded = deserialize(trt, plan, request["plan"])
+        loaded = deserialize(trt, plan, request["plan"], plugin_files(request))
         return cls(device, trt, loaded, request["plan"], cuda_graphs=bool(request.get("cuda_graphs")))
 
     def prepare(self, feed: Mapping[str, NDArray[Any]], profile: int | None = None) -> None:
