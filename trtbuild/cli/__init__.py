@@ -28,6 +28,7 @@ COMMANDS = {
     "debug": "Find where two forms of one model part, why, and the smallest part that fails.",
     "bench": "Measure ONNX files and plans side by side.",
     "package": "Write a Triton model folder from verified plans.",
+    "serve-check": "Try a model repository on a real Triton server, without a GPU.",
     "estimate": "Estimate how fast plans or ONNX files are on a target, from its datasheet.",
     "report": "Print the report of a finished build.",
     "inspect": "Say what a plan or an ONNX file is, without loading it.",
@@ -57,7 +58,7 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"trtbuild.cli.{cmd_name}")
+        module = importlib.import_module(f"trtbuild.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 
