@@ -13,7 +13,7 @@ import pytest
 from harness import Tool, cnn, one_json, populate, sha256, tree, write
 
 COMMANDS = {
-    "init", "build", "export", "rewrite", "equalize", "calibrate", "quantize", "compile", "verify", "bench", "package", "report",
+    "init", "build", "export", "rewrite", "equalize", "calibrate", "quantize", "compile", "verify", "debug", "bench", "package", "report",
     "inspect", "estimate", "diff", "rules", "methods", "backends", "targets", "doctor", "schema", "demo", "completion",
 }  # fmt: skip
 AXIS = ("--axis", "batch=1:4:8")
@@ -316,6 +316,23 @@ def test_golden_requests_are_kept_and_hold_a_later_model(chain: Chain, tmp_path:
     assert (found["passed"], found["samples"]) == (True, 16)
     tool.fails(5, "verify", "--against", "golden", "typed.onnx", "--metric", "max_abs", "--max", "0", says=["max_abs"])
     tool.fails(2, "verify", "--against", "golden", "tiny.onnx", "typed.onnx", says=["the subject alone"])
+
+
+def test_debug_names_the_node_and_its_reproduce_command_fails(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    broken = onnx.load(tool.folder / "typed.onnx")
+    scale = next(n for n in broken.graph.node if n.op_type == "QuantizeLinear").input[1]
+    tensor = next(t for t in broken.graph.initializer if t.name == scale)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * 10, scale))
+    onnx.save(broken, tool.folder / "broken.onnx")
+    words = ["debug", "rewritten.onnx", "broken.onnx", "--data", "readers.py:held_out", "--bound", "30", *AXIS]
+    found = tool.json(*words, "--reduce", "reduced")
+    assert found["suspects"][0]["cause"] == "bad scale"
+    assert found["command"].startswith("cd reduced && trtbuild verify")
+    again = Tool(tool.folder / "reduced", tool.cache)
+    refused = again.run(*found["command"].split(" && trtbuild ")[1].split())
+    assert refused.returncode == 5, refused.stderr
+    assert "advice: " in tool.succeeds(*words).stderr
 
 
 def test_a_pytorch_module_is_compared_with_its_export(chain: Chain, tmp_path: Path) -> None:

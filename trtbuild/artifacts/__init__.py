@@ -7,6 +7,7 @@ beyond reading themselves. Files are named by a path relative to the entry they 
 from __future__ import annotations
 
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
+from trtbuild.artifacts.diagnosis import Cause, Diagnosis, Suspect, TensorError
 from trtbuild.artifacts.differences import INSIGNIFICANT, Change, Difference
 from trtbuild.artifacts.engines import EnginePlan, PrecisionShare
 from trtbuild.artifacts.estimates import Bound, Estimate, PartEstimate
@@ -74,9 +75,11 @@ __all__ = [
     "Build",
     "BuildOptions",
     "CalibrationTable",
+    "Cause",
     "Change",
     "ChannelRange",
     "DeclinedMatch",
+    "Diagnosis",
     "Difference",
     "End",
     "EngineLayer",
@@ -114,9 +117,11 @@ __all__ = [
     "SpeedResult",
     "StageRecord",
     "StoredFile",
+    "Suspect",
     "Target",
     "TargetRates",
     "TaskScore",
+    "TensorError",
     "TensorRange",
     "TensorSpec",
     "Timing",

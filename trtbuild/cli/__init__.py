@@ -25,6 +25,7 @@ COMMANDS = {
     "quantize": "Write precision into an ONNX file: Q/DQ and Cast nodes.",
     "compile": "Build a TensorRT plan from a typed ONNX file.",
     "verify": "Compare two forms of one model: ONNX, plan, PyTorch.",
+    "debug": "Find where two forms of one model part, why, and the smallest part that fails.",
     "bench": "Measure ONNX files and plans side by side.",
     "package": "Write a Triton model folder from verified plans.",
     "estimate": "Estimate how fast plans or ONNX files are on a target, from its datasheet.",

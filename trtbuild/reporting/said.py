@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from trtbuild.artifacts import (
     Benchmark,
     CalibrationTable,
+    Diagnosis,
     EnginePlan,
     EqualizedOnnx,
     ExportedOnnx,
@@ -147,6 +148,24 @@ def _output(o: OutputComparison) -> str:
     if o.scores is not None:
         text += f", same top class in {100 * o.scores.top1:.2f} % of {o.scores.rows}"
     return text
+
+
+def debug(done: Diagnosis) -> list[str]:
+    """The first tensor past the bound, the nodes that add most error, and what to do."""
+    ended = "NaN or Inf" if done.output_db is None else f"SQNR {done.output_db:.1f} dB"
+    first = (
+        f"first past {done.bound_db:g} dB: {done.first}" if done.first else f"no tensor is past {done.bound_db:g} dB"
+    )
+    lines = [f"outputs: {ended}, cosine {done.output_cosine:.6f}; {first}"]
+    for suspect in done.suspects:
+        own = "makes NaN or Inf" if suspect.local_db is None else f"adds {suspect.local_db:.1f} dB"
+        without = "NaN or Inf stay" if suspect.healed_db is None else f"{suspect.healed_db:.1f} dB without it"
+        lines.append(f"{suspect.node} ({suspect.op}): {suspect.cause}; {own}; {without}")
+        lines.append(f"    {suspect.explanation}")
+    lines += [f"advice: {line}" for line in done.advice]
+    if done.command:
+        lines.append(f"reproduce: {done.command}")
+    return [*lines, *done.notes]
 
 
 def bench(done: Benchmark) -> list[str]:
