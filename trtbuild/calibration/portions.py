@@ -62,7 +62,7 @@ class Portions:
         if not self._cut or rows == 1:
             yield Portion(_copy(sample.feed))
             return
-        row = self._pieces.expected(self._rows(sample.feed, [0]))
+        row = {n: -(-size // rows) for n, size in self._pieces.expected(sample.feed).items()}
         count = max(1, min(rows, int(self._size // max(sum(row.values()), 1))))
         if count == rows or not self._may_cut(sample.feed, rows, row):
             yield Portion(_copy(sample.feed))
