@@ -82,7 +82,8 @@ def collect(
         pieces = Pieces(proto, place, wanted.tensors, size, threads=threads)
         portions = Portions(inputs, pieces, size)
         rows = 0
-        with _InOrder(lanes, seen, on_sample) as line:
+        line = _InOrder(lanes, seen, on_sample)
+        with line:
             for number, sample in enumerate(checked(samples, inputs)):
                 seen.samples.append(sample.digest)
                 seen.row_digests.extend(row_digests(sample, inputs))
@@ -118,8 +119,8 @@ class _InOrder:
         self._longest = 3 * lanes  # no lane waits for the reader, and few samples are held
         self._seen, self._on_sample = seen, on_sample
 
-    def __enter__(self) -> _InOrder:
-        return self
+    def __enter__(self) -> None:
+        """Nothing to do: the threads start with the first portion."""
 
     def __exit__(self, kind: object, *_rest: object) -> None:
         try:
