@@ -62,7 +62,8 @@ Made by `python bench/calibration.py --speed`: {rounds} round(s), the tools in t
 in batches of {batch}. `table` is our calibration with the entropy search, `entropy` the same with Q/DQ written and
 checked. `forward` is ONNX Runtime running the same feeds, optimisation off, with nothing measured. Seconds are the
 median and, in brackets, the least and the most; CPU seconds are what all threads took together, which says more on a
-machine that others use too. A ratio is how many times as much as `table` a tool takes. Load is the average over the last minute, of {cores} cores, before the first and after the last round."""
+machine that others use too. A ratio is how many times as much as `table` a tool takes. Load is the average over the
+last minute, of {cores} cores, before the first and after the last round."""
 
 
 @dataclass
