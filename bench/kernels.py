@@ -9,7 +9,6 @@ the same way. Dynamic axes get the sizes of ``SIZES`` unless ``--axis`` gives ot
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 import tempfile
 from collections import Counter
@@ -25,9 +24,6 @@ SIZES = {"batch": (1, 4, 16)}
 """Smallest, tuned-for and largest size of a dynamic axis by name."""
 
 OTHER_SIZES = (8, 64, 128)  # of every other axis: sequences
-
-ATTENTION = re.compile(r"_\w*mha", re.IGNORECASE)
-"""How the name of a fused attention kernel begins: TensorRT-RTX 1.7.1 calls them ``_gemm_mha_v2_...``."""
 
 SYNC = ("signal", "wait")
 """Kinds of layers that compute nothing: they stand between streams that run side by side."""
@@ -52,7 +48,7 @@ class Kernels:
 
 def is_attention(layer: EngineLayer) -> bool:
     """Whether a kernel is a fused attention: two products of matrices and the softmax between them."""
-    return ATTENTION.match(layer.name) is not None
+    return layer.role == "attention"
 
 
 def profiles(model: Path, sizes: Mapping[str, tuple[int, int, int]] | None = None) -> tuple[OptimizationProfile, ...]:
@@ -86,14 +82,15 @@ def build(
         sizes: Sizes of dynamic axes, over those of ``SIZES``.
         timeout_s: Seconds after which the build is stopped.
     """
-    from trtbuild.artifacts import Target
+    from trtbuild.artifacts import BuildOptions, Target
     from trtbuild.engine import compile as build_plan
     from trtbuild.precision import assign_precision
 
     given = profiles(model, sizes)
     typed = assign_precision(model, folder, precision=precision, table=table, profiles=given, allow_fallback=True)
     target = Target("sm89", "tensorrt_rtx", "8.9")
-    return build_plan(typed, folder, target=target, profiles=given, allow_precision_fallback=True, timeout_s=timeout_s)
+    options = BuildOptions(allow_precision_fallback=True, timeout_s=timeout_s)
+    return build_plan(typed, folder, target=target, profiles=given, options=options)
 
 
 def count(

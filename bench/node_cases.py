@@ -185,17 +185,22 @@ def _with_constants(model: ModelProto, values: Mapping[str, Any]) -> ModelProto:
 
 def _build(model: ModelProto, folder: Path) -> str | None:
     """What TensorRT says against it; None when it builds."""
+    from trtbuild.artifacts import BuildOptions, to_json
     from trtbuild.engine.building import build_plan
+    from trtbuild.engine.refusals import refusal
 
     (folder / "m.onnx").write_bytes(model.SerializeToString())
     request = {
         "backend": "tensorrt_rtx", "onnx": str(folder / "m.onnx"), "plan": str(folder / "m.plan"),
-        "log": str(folder / "m.log"), "target": TARGET, "profiles": [], "tf32": False, "workspace_mib": None,
-        "optimization_level": None,
+        "log": str(folder / "m.log"), "target": TARGET, "profiles": [], "tf32": False,
+        "options": to_json(BuildOptions()), "timings": str(folder),
     }  # fmt: skip
     try:
         build_plan(request, lambda _event: None)
     except TrtbuildError as error:
+        if isinstance(error.result, dict):  # one line a node, without what to do
+            said = error.result["refused"]
+            return "\n".join(str(refusal(s["text"], node=s["node"], operator=s["operator"])) for s in said)
         return error.message
     return None
 

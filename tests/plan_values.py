@@ -2,6 +2,7 @@
 
 from trtbuild.artifacts import (
     AxisRange,
+    EngineLayers,
     EnginePlan,
     GateResult,
     OptimizationProfile,
@@ -46,7 +47,7 @@ def plan(
         inputs=inputs,
         outputs=outputs,
         profiles=profiles,
-        layers=(),
+        layers=EngineLayers(),
         work=PrecisionShare({}, {}, {}),
         log=StoredFile.of(log),
     )

@@ -23,6 +23,7 @@ _HOME = {
     "assign_precision": "trtbuild.precision",
     "compile": "trtbuild.engine",
     "verify": "trtbuild.verification",
+    "debug": "trtbuild.debugging",
     "bench": "trtbuild.benchmark",
     "package": "trtbuild.triton",
     "render_report": "trtbuild.reporting",
@@ -32,6 +33,7 @@ _HOME = {
 if TYPE_CHECKING:
     from trtbuild.benchmark import bench as bench
     from trtbuild.calibration import calibrate as calibrate
+    from trtbuild.debugging import debug as debug
     from trtbuild.engine import compile as compile  # noqa: A004
     from trtbuild.errors import TrtbuildError as TrtbuildError
     from trtbuild.exporters import export as export

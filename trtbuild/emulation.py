@@ -24,6 +24,10 @@ _TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype")
 """Attributes that name a result's element type: of Cast, random numbers, EyeLike, newer DequantizeLinear."""
 
 
+MADE_UP = ("/unrounded", "/wide")
+"""What the names of the tensors end in that ``emulate`` adds: a result before it is rounded, and one widened again."""
+
+
 def uses_low_precision(model: ModelProto) -> bool:
     """Whether the main graph computes in FP16 or BF16 anywhere."""
     return bool(_low_types(model))

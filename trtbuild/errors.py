@@ -11,8 +11,15 @@
     │   ├── ExportError                cannot be exported from PyTorch
     │   └── InvalidOnnxError           is not a sound ONNX file
     ├── BuildError                  4  the engine build
+    │   ├── OutOfMemoryError           the builder ran out of memory, or of the workspace it may take
+    │   ├── NoTacticError              no kernel implements a layer
+    │   ├── UnsupportedError           TensorRT parses it and cannot build it for this target
+    │   ├── ProfileError               an optimisation profile does not fit the model
+    │   ├── PrecisionError             the plan does not run in the precision asked for
     │   ├── WorkerCrashedError         the builder's process died
-    │   └── PrecisionError             the plan does not run in the precision asked for
+    │   │   ├── BuildTimeoutError         it ran past its time
+    │   │   └── MemoryLimitError          it took more memory than it may
+    │   └── BuildCancelledError    130  someone told it to end
     ├── AccuracyError               5  the accuracy gate
     ├── SpeedError                  6  the speed gate
     ├── IntegrityError              7  a digest or a version does not match
@@ -99,12 +106,42 @@ class BuildError(TrtbuildError):
     exit_code = 4
 
 
-class WorkerCrashedError(BuildError):
-    """The process that ran TensorRT died of a signal or ran past its limit."""
+class OutOfMemoryError(BuildError):
+    """TensorRT ran out of memory: the device's, the machine's, or the workspace it was allowed."""
+
+
+class NoTacticError(BuildError):
+    """TensorRT has no kernel for a layer, or none within its limits."""
+
+
+class UnsupportedError(BuildError):
+    """TensorRT takes the graph and cannot build a part of it for this target."""
+
+
+class ProfileError(BuildError):
+    """An optimisation profile is missing, or does not fit the model."""
 
 
 class PrecisionError(BuildError):
     """The engine was built but does not run in the precision that was asked for."""
+
+
+class WorkerCrashedError(BuildError):
+    """The process that ran TensorRT died of a signal or ended without an answer."""
+
+
+class BuildTimeoutError(WorkerCrashedError):
+    """The process that ran TensorRT was stopped at its time limit."""
+
+
+class MemoryLimitError(WorkerCrashedError):
+    """The process that ran TensorRT was stopped at its memory limit."""
+
+
+class BuildCancelledError(BuildError):
+    """The process that ran TensorRT was told to end, by someone else than trtbuild."""
+
+    exit_code = EXIT_INTERRUPTED
 
 
 class AccuracyError(TrtbuildError):

@@ -6,7 +6,7 @@ Calibration exposes their inputs, precision is settled for them, and an engine's
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 MATRIX_OPS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+
+_LOWEST_FIRST: tuple[NodePrecision, ...] = ("fp8", "int4", "int8", "int8_weights", "bf16", "fp16")
 
 _TURNS = ("Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity")
 
@@ -75,6 +77,12 @@ def _channel_axis(node: NodeProto, shape: Sequence[int]) -> int:
     if node.op_type == "Gemm":
         return 0 if any(a.name == "transB" and a.i for a in node.attribute) else 1
     return len(shape) - 1
+
+
+def lowest_precision(precisions: Iterable[NodePrecision]) -> NodePrecision:
+    """What a graph of these is said to be in: the one that the fewest targets can do; FP32 for none."""
+    present = set(precisions)
+    return next((p for p in _LOWEST_FIRST if p in present), "fp32")
 
 
 def node_precisions(model: ModelProto) -> dict[str, NodePrecision]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtbuild import calibration, exporters, precision, recipes, reporting, rewriter, triton, verification
+from trtbuild import benchmark, calibration, exporters, precision, recipes, reporting, rewriter, triton, verification
 from trtbuild.artifacts import Build, Target
 from trtbuild.backends import packages
 from trtbuild.console import Observer
@@ -55,14 +55,15 @@ def build(
         The artifacts, and where the report lies.
 
     Raises:
-        AccuracyError: A gate did not pass; the report is in ``not-passed/``, the plans are not packaged, and what an
-            earlier build left in the folder is untouched.
+        AccuracyError: The accuracy gate did not pass; the report is in ``not-passed/``, the plans are not packaged, and
+            what an earlier build left in the folder is untouched.
+        SpeedError: The speed gate did not pass; likewise.
         TrtbuildError: Any stage's own.
     """
     observer = observer or Observer()
     steps = Steps(store or Store(on_wait=lambda s: observer.note(f"{s}: another run is at it; waiting")), observer)
     folder = output or spec.folder / spec.output
-    targets = tuple(fields.target() for fields in spec.targets)
+    targets = tuple(fields.target(spec.folder) for fields in spec.targets)
     profiles = spec.optimization_profiles()
     preflight(spec, targets, folder)
 
@@ -78,8 +79,11 @@ def build(
     typed = recipes.assign_precision(steps, spec, model, table, front, data, profiles)
     plans = tuple(recipes.compile(steps, spec, typed, target, profiles) for target in targets)
     verifications = recipes.verify(steps, spec, exported, rewritten, typed, plans, table, profiles)
-    measured = recipes.bench(steps, spec, exported, plans, profiles)
-    passed = all(v.passed for v in verifications)
+    siblings = recipes.fp16_siblings(steps, spec, model, table, plans, profiles)
+    measured = recipes.bench(steps, spec, exported, plans, siblings, profiles)
+    speed = recipes.speed_gate(spec, plans, siblings, measured)
+    proved = all(v.passed for v in verifications)
+    passed = proved and (speed is None or speed.passed)
     packaged = recipes.package(steps, spec, plans, verifications) if passed else ()
 
     done = Build(
@@ -101,19 +105,24 @@ def build(
         stages=tuple(steps.records),
         versions=toolchain(*_all_packages(targets)),
         warnings=reporting.warnings_of(table, verifications, plans, packaged),
+        speed=speed,
     )
     place = folder if passed else folder / NOT_PASSED
     files = reporting.files_of(done)
     outdated = reporting.files_of_manifest(place / reporting.MANIFEST)
     publish(files, place, last=reporting.MANIFEST, outdated=outdated)
     result = BuildResult(done, place, place / reporting.REPORT, place / reporting.MANIFEST)
-    if not passed:
+    if speed is not None and speed.results:
+        observer.note(f"speed gate: {reporting.said.speed(speed)}")
+    if not proved:
         failed = [g for v in verifications for g in v.gates if not g.passed]
         raise AccuracyError(
             "the accuracy gate did not pass: " + "; ".join(f"{g.rule}, measured {g.value:.6g}" for g in failed),
             place=str(result.report),
             hint="another calibration.method or more samples, a higher precision, or a rule that fits the task",
         )
+    if speed is not None and not speed.passed:
+        raise benchmark.speed_error(speed, str(result.report))
     return result
 
 

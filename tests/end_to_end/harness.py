@@ -235,7 +235,7 @@ def worker_of(process: subprocess.Popen[str]) -> int:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if parent == process.pid and b"trtbuild.worker" in words:
+            if parent == process.pid and any(w.endswith(b"trtbuild/worker/child.py") for w in words):
                 return int(folder.name)
         time.sleep(0.002)
     raise AssertionError(f"the tool ended before it had a worker: {process.communicate()}")

@@ -64,6 +64,25 @@ def test_each_plan_is_for_its_own_target(demo: Built) -> None:
         assert found["compute capabilities"] == [capability]
 
 
+def test_inspect_finds_manifest_and_report_of_a_published_plan(demo: Built) -> None:
+    plan = demo.output / "model_repository" / "digits" / "1" / PLANS[0]
+    found = demo.tool.json("inspect", plan)
+    assert [Path(p).name for p in found["described by"]] == ["manifest.json", "report.json"]
+    assert (found["precision"], found["matrix work"]) == ("int8", {"int8": pytest.approx(1.0)})
+    assert found["profiles"]
+    assert found["inputs"][0]["name"]
+    assert found["kernels"] == len(found["layers"])
+    assert found["per profile"][0]["flops"]["shares"] == {"int8": pytest.approx(1.0)}
+
+
+def test_inspect_tells_what_it_can_when_manifest_and_report_are_gone(copied: Tool) -> None:
+    plan = next(copied.folder.rglob(PLANS[1]))
+    for name in ("manifest.json", "report.json"):
+        next(copied.folder.rglob(name)).unlink()
+    found = copied.json("inspect", plan)
+    assert (found["backend"], found["compute capabilities"], found["described by"]) == ("tensorrt_rtx", ["12.0"], [])
+
+
 def test_triton_config_finds_each_plan_by_capability(demo: Built) -> None:
     text = (demo.output / "model_repository" / "digits" / "config.pbtxt").read_text(encoding="utf-8")
     for plan in PLANS:

@@ -250,6 +250,21 @@ COMMANDS = {
         2, ["compile", "tiny.onnx", "--target", "rtx4090", "--min-shapes", "y:1x1x8x8", "--opt-shapes", "y:1x1x8x8",
             "--max-shapes", "y:1x1x8x8"], ["no input 'y'"],
     ),
+    "compile with no such option": (
+        2, ["compile", "tiny.onnx", "--target", "rtx4090", "--axis", "batch=1:4:8", "--option", "refits=any"],
+        ["--option refits", "unknown key 'refits'", "refit"],
+    ),
+    "compile with options that need others": (
+        2, ["compile", "tiny.onnx", "--target", "rtx4090", "--axis", "batch=1:4:8", "--option", "strip_weights=true"],
+        ["strip_weights", "refit: identical"],
+    ),
+    "compile for an accelerator": (
+        4, ["compile", "tiny.onnx", "--target", "rtx4090", "--axis", "batch=1:4:8", "--option", "dla_core=0"],
+        ["build.dla_core", "keeps -1", "another TensorRT"],
+    ),
+    "build a plan without weights": (
+        2, ["build", "--set", "build={strip_weights: true, refit: any}"], ["build.strip_weights", "trtbuild compile"],
+    ),
     "a shape that is none": (2, ["bench", "tiny.onnx", "--shapes", "x:1xax8"], ["x:1x3x224x224"]),
     "verify with no such metric": (2, ["verify", "tiny.onnx", "tiny.onnx", "--metric", "cosin"], ["'cosin'"]),
     "verify what is no model": (3, ["verify", "tiny.onnx", "trtbuild.yaml"], ["trtbuild.yaml", "not an ONNX file"]),
@@ -402,6 +417,11 @@ def test_a_build_whose_tensorrt_dies_goes_on_from_there(tool: Tool) -> None:
         "calibrate",
         "assign precision",
     }
+
+
+def test_an_option_that_the_backend_cannot_do_ends_the_build_before_its_first_stage(tool: Tool) -> None:
+    tool.fails(4, "build", "--set", "build.runtime_platform=windows_amd64", says=["build.runtime_platform", "keeps"])
+    assert not list(tool.cache.rglob("result.json"))
 
 
 def test_a_time_out_stops_the_build(tool: Tool) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from trtbuild.artifacts import EngineLayer, from_json
+
 SPEC = Path(__file__).parent / "minilm" / "trtbuild.yaml"
 
 pytestmark = pytest.mark.slow
@@ -30,6 +32,12 @@ def test_minilm_becomes_int8_plans_that_keep_its_embeddings(exporter, tmp_path):
     for plan in report["plans"]:
         assert plan["work"]["int8"] > 0.9
         assert plan["not_honoured"] == {}
+        layers = [from_json(EngineLayer, layer) for layer in plan["layers"]]
+        attention = [layer for layer in layers if layer.role == "attention"]
+        assert [layer.precision for layer in attention] == ["fp16"] * 6
+        assert not [layer.name for layer in layers if "Exp" in layer.operations], "a softmax stands by itself"
+        gemms = [layer for layer in layers if layer.role == "matrix"]
+        assert [layer.precision for layer in gemms] == ["int8"] * 24, "36 products, q, k and v of each block in one"
         assert (
             tmp_path / "out/model_repository/minilm/1" / f"model.sm{plan['compute_capability'].replace('.', '')}.plan"
         ).is_file()

@@ -5,7 +5,7 @@ import pytest
 from onnx_text import parsed
 
 from trtbuild import worker
-from trtbuild.artifacts import AxisRange, OptimizationProfile
+from trtbuild.artifacts import AxisRange, BuildOptions, OptimizationProfile, to_json
 from trtbuild.errors import BuildError, InvalidOnnxError
 from trtbuild.rewriter import rewrite
 from trtbuild.rewriter.unbuildable import unbuildable
@@ -60,8 +60,8 @@ def build(path, proto, folder):
     target = {"name": "sm89", "backend": "tensorrt_rtx", "compute_capability": "8.9"}
     request = {
         "backend": "tensorrt_rtx", "onnx": str(path), "plan": str(folder / "plan"), "log": str(folder / "log"),
-        "target": target, "profiles": [profile] if axes_of(proto) else [], "tf32": False, "workspace_mib": None,
-        "optimization_level": None,
+        "target": target, "profiles": [profile] if axes_of(proto) else [], "tf32": False,
+        "options": to_json(BuildOptions()), "timings": str(folder),
     }  # fmt: skip
     worker.call("trtbuild.engine.building:build_plan", request, timeout_s=120)
 

@@ -13,8 +13,8 @@ import pytest
 from harness import Tool, cnn, one_json, populate, sha256, tree, write
 
 COMMANDS = {
-    "init", "build", "export", "rewrite", "equalize", "calibrate", "quantize", "compile", "verify", "bench", "package", "report",
-    "inspect", "rules", "methods", "backends", "targets", "doctor", "schema", "demo", "completion",
+    "init", "build", "export", "rewrite", "equalize", "calibrate", "quantize", "compile", "verify", "debug", "bench", "package", "report",
+    "inspect", "estimate", "diff", "rules", "methods", "backends", "targets", "doctor", "schema", "demo", "completion",
 }  # fmt: skip
 AXIS = ("--axis", "batch=1:4:8")
 NET = """\
@@ -103,6 +103,18 @@ def test_compile_writes_a_plan_and_its_description(chain: Chain) -> None:
     assert described["target"]["compute_capability"] == "8.9"
 
 
+def test_compile_takes_every_key_of_the_build_block(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    done = tool.json(
+        "compile", "typed.onnx", "-o", "other.plan", "--target", "rtx4090", *AXIS,
+        "--option", "tiling=full", "--option", "tactic_sources=[]", "--workspace-mib", "64",
+    )  # fmt: skip
+    assert done["options"] == {"workspace_mib": 64, "tactic_sources": [], "tiling": "full"}
+    assert [w.partition(":")[0] for w in done["warnings"] if w.startswith("build.")] == [
+        "build.tactic_sources", "build.tiling"
+    ]  # fmt: skip
+
+
 def test_compile_takes_the_precision_from_the_graph(chain: Chain, tmp_path: Path) -> None:
     tool = chain.copy(tmp_path)
     tool.succeeds("quantize", "rewritten.onnx", "fp16.onnx", "--precision", "fp16")
@@ -170,10 +182,57 @@ def test_inspect_reads_a_plan_with_its_description(chain: Chain) -> None:
     assert found["profiles"] == [{"batch": [1, 4, 8]}]
 
 
-def test_inspect_says_the_same_in_words(chain: Chain) -> None:
+def test_inspect_lists_the_kernels_and_their_work(chain: Chain) -> None:
+    found = chain.tool.json("inspect", "model.plan")
+    assert found["kernels"] == len(found["layers"]) == sum(found["roles"].values())
+    (profile,) = found["per profile"]
+    assert profile["flops"]["shares"] == {"int8": pytest.approx(1.0)}
+    assert profile["flops"]["kernels not known"] == 0
+    assert profile["bytes"]["total"] > 0
+    assert {"int8", "fp32"} >= set(profile["bytes"]["shares"]) > set()
+    text = chain.tool.succeeds("inspect", "model.plan", "--layers").stdout
+    assert all(layer["name"] in text for layer in found["layers"])
+    assert "nothing was measured" in text
+
+
+def test_inspect_says_where_a_node_went(chain: Chain) -> None:
+    found = chain.tool.json("inspect", "model.plan")
+    node = next(layer["onnx_nodes"][0] for layer in found["layers"] if layer["macs"])
+    kernels = chain.tool.json("inspect", "model.plan", "--node", node)
+    assert list(kernels) == [node]
+    assert [k["name"] for k in kernels[node]] == [k["name"] for k in found["layers"] if node in k["onnx_nodes"]]
+    assert f"* {node}" in chain.tool.succeeds("inspect", "model.plan", "--node", node).stdout
+    chain.tool.fails(2, "inspect", "model.plan", "--node", node + "s", says=["did you mean", node])
+
+
+def test_inspect_without_the_description_tells_flavour_version_and_targets(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    (tool.folder / "model.plan.json").unlink()
+    found = tool.json("inspect", "model.plan")
+    assert (found["backend"], found["compute capabilities"], found["described by"]) == ("tensorrt_rtx", ["8.9"], [])
+    assert found["version"].split(".")[0].isdecimal()
+    said = tool.succeeds("inspect", "model.plan").stdout
+    assert "compute capability 8.9" in said
+    assert "this is what its first bytes say" in said
+    tool.fails(2, "inspect", "model.plan", "--node", "any", says=["nothing says which kernels"])
+
+
+def test_inspect_loads_a_plan_only_where_there_is_a_gpu(chain: Chain) -> None:
+    from trtbuild.device import compute_capabilities
+
+    if compute_capabilities():
+        pytest.skip("this machine has a GPU")
+    chain.tool.fails(8, "inspect", "model.plan", "--load", says=["no NVIDIA GPU", "leave --load out"])
+
+
+def test_inspect_says_what_an_onnx_file_is(chain: Chain) -> None:
     done = chain.tool.succeeds("inspect", "typed.onnx")
     assert "QuantizeLinear" in done.stdout
     assert "opset" in done.stdout
+    found = chain.tool.json("inspect", "typed.onnx")
+    assert found["matrix nodes"] == {"int8": sum(found["matrix nodes"].values())}
+    assert found["quantize"] == found["operators"]["QuantizeLinear"]
+    chain.tool.fails(2, "inspect", "typed.onnx", "--layers", says=["an ONNX file has no kernels"])
 
 
 def test_inspect_notices_a_plan_that_is_not_the_described_one(chain: Chain, tmp_path: Path) -> None:
@@ -183,6 +242,45 @@ def test_inspect_notices_a_plan_that_is_not_the_described_one(chain: Chain, tmp_
     (tool.folder / "model.plan").write_bytes(data)
     tool.fails(7, "inspect", "model.plan", says=["model.plan"])
     tool.fails(7, "package", "model.plan.json", "--name", "m", "--verification", "proof.json", says=["model.plan"])
+
+
+def test_diff_tells_what_quantising_did(chain: Chain) -> None:
+    found = chain.tool.json("diff", "rewritten.onnx", "typed.onnx")
+    assert (found["kind"], found["same"], found["equivalent"]) == ("onnx", False, False)
+    counts = {c["name"]: (c["before"], c["after"]) for c in found["changes"] if c["topic"] == "operator"}
+    assert counts["QuantizeLinear"][0] == 0 < counts["QuantizeLinear"][1]
+    words = chain.tool.succeeds("diff", "rewritten.onnx", "typed.onnx").stdout
+    assert words.startswith("two different graphs\n")
+    assert f"QuantizeLinear: 0 -> {counts['QuantizeLinear'][1]}" in words
+    assert chain.tool.succeeds("diff", "typed.onnx", "typed.onnx").stdout == "the same model\n"
+
+
+def test_diff_of_two_plans_and_its_exit_code(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    tool.succeeds("quantize", "rewritten.onnx", "half.onnx", "--precision", "fp16", *AXIS)
+    tool.succeeds("compile", "half.onnx", "-o", "half.plan", "--target", "rtx4090", *AXIS)
+    found = tool.json("diff", "model.plan", "half.plan")
+    lost = {c["name"]: (c["before"], c["after"]) for c in found["changes"] if c["topic"] == "node precision"}
+    assert len(lost) == 2
+    assert set(lost.values()) == {("int8", "fp16")}
+    done = tool.run("diff", "model.plan", "half.plan", "--exit-code")
+    assert done.returncode == 7
+    assert done.stdout.startswith("two different plans\n")
+    assert tool.succeeds("diff", "half.plan", "half.plan", "--exit-code").stdout == "the same plan\n"
+    (tool.folder / "half.plan.json").unlink()
+    assert "note: one of them has no description" in tool.succeeds("diff", "model.plan", "half.plan").stdout
+    tool.fails(2, "diff", "model.plan", "half.onnx", says=["two of a kind"])
+
+
+def test_estimate_ranks_precisions_and_says_that_it_is_one(chain: Chain) -> None:
+    found = chain.tool.json("estimate", "rewritten.onnx", "--target", "l4", "--target", "t4", "--axis", "batch=4096")
+    times = {(e["target"], e["precision"]): e["estimated_seconds"] for e in found["estimates"]}
+    for target in ("l4", "t4"):
+        assert 0 < times[target, "int8"] <= times[target, "fp16"] <= times[target, "fp32"]
+    assert all(e["sizes"] == {"batch": 4096} for e in found["estimates"])
+    words = chain.tool.succeeds("estimate", "typed.onnx", "model.plan", "--target", "rtx4090", *AXIS).stdout
+    assert "Estimates from datasheet rates, not measured" in words
+    assert "estimated us" in words.splitlines()[0]
 
 
 def test_package_without_a_verification_is_refused(chain: Chain, tmp_path: Path) -> None:
@@ -208,6 +306,44 @@ def test_package_with_a_verification_that_did_not_pass_is_refused(chain: Chain, 
     words = ["package", "model.plan.json", "--name", "new", "--verification", "failed.json", "--repository", "repo"]
     tool.fails(5, *words, says=["did not pass verification"])
     tool.fails(5, *words, "--verification", "proof.json", says=["did not pass verification"])
+
+
+def test_golden_requests_are_kept_and_hold_a_later_model(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    data = ["--data", "readers.py:held_out", "--min", "0.9", *AXIS]
+    tool.succeeds("verify", "tiny.onnx", "typed.onnx", *data, "--golden", "golden")
+    found = tool.json("verify", "--against", "golden", "typed.onnx")
+    assert (found["passed"], found["samples"]) == (True, 16)
+    tool.fails(5, "verify", "--against", "golden", "typed.onnx", "--metric", "max_abs", "--max", "0", says=["max_abs"])
+    tool.fails(2, "verify", "--against", "golden", "tiny.onnx", "typed.onnx", says=["the subject alone"])
+
+
+def test_debug_names_the_node_and_its_reproduce_command_fails(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    broken = onnx.load(tool.folder / "typed.onnx")
+    scale = next(n for n in broken.graph.node if n.op_type == "QuantizeLinear").input[1]
+    tensor = next(t for t in broken.graph.initializer if t.name == scale)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * 10, scale))
+    onnx.save(broken, tool.folder / "broken.onnx")
+    words = ["debug", "rewritten.onnx", "broken.onnx", "--data", "readers.py:held_out", "--bound", "30", *AXIS]
+    found = tool.json(*words, "--reduce", "reduced")
+    assert found["suspects"][0]["cause"] == "bad scale"
+    assert found["command"].startswith("cd reduced && trtbuild verify")
+    again = Tool(tool.folder / "reduced", tool.cache)
+    refused = again.run(*found["command"].split(" && trtbuild ")[1].split())
+    assert refused.returncode == 5, refused.stderr
+    assert "advice: " in tool.succeeds(*words).stderr
+
+
+def test_a_pytorch_module_is_compared_with_its_export(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    (tool.folder / "net.py").write_text(NET)
+    inputs = ["--input", "x:float32:n,1,8,8", "--axis", "n=1:2:8"]
+    tool.succeeds("export", "net.py:load", "net.onnx", *inputs)
+    found = tool.json("verify", "net.py:load", "net.onnx", "--axis", "n=1:2:8", "--samples", "4")
+    assert found["passed"]
+    assert {c["sizes"]["n"] for c in found["shapes"]} >= {1, 8}
+    tool.fails(2, "verify", "net.py:load", "net.py:load", says=["what their inputs are"])
 
 
 def test_bench_measures_onnx_files_side_by_side(chain: Chain) -> None:
@@ -292,6 +428,18 @@ def test_lists_name_what_there_is_in_words_and_in_json(tool: Tool, command: str,
     assert known <= set(tool.json(command))
     words = tool.succeeds(command).stdout
     assert all(name in words for name in known)
+
+
+def test_all_of_one_target_is_told_in_words_and_in_json(tool: Tool) -> None:
+    told = tool.json("targets", "rtx2080")
+    assert (told["backend"], told["backends"]) == ("tensorrt_rtx", ["tensorrt_rtx", "tensorrt"])
+    assert told["tensor_cores"] == ["fp16", "int8", "int4"]
+    assert set(told["refused"]) == {"fp32", "tf32", "bf16", "fp8", "int4"}
+    assert "INT8 convolutions in FP16" in told["partly"]["int8"]
+    words = tool.succeeds("targets", "rtx3090").stdout
+    assert "take precision int8 or fp16; fp8 begins at compute capability 8.9" in words
+    assert "int8 284?" in words, "nobody has looked that up"
+    tool.fails(2, "targets", "rtx3091", says=["did you mean 'rtx3090'?"])
 
 
 def test_schema_is_a_json_schema_with_and_without_json(tool: Tool) -> None:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from trtbuild.metrics import PairStatistics, row_cosines
+from trtbuild.metrics import PairStatistics, Quantiles, row_cosines
 
 
 def compared(*pairs):
@@ -102,3 +102,59 @@ def test_zero_rows_are_alike_and_unlike_anything_else():
 
 def test_rows_lie_along_axis_0():
     assert row_cosines(np.ones((4, 2, 3)), np.ones((4, 2, 3))).shape == (4,)
+
+
+def detailed(reference, subject):
+    statistics = PairStatistics("y", detailed=True)
+    statistics.add(np.asarray(reference, np.float32), np.asarray(subject, np.float32))
+    return statistics.result()
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.9, 0.99, 1.0])
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e30])
+def test_quantiles_are_never_below_and_within_a_hundredth_above(share, scale):
+    values = np.random.default_rng(0).lognormal(sigma=2, size=10_000) * scale
+    quantiles = Quantiles()
+    for part in np.array_split(values, 7):
+        quantiles.add(part)
+    true = float(np.quantile(values, share, method="inverted_cdf"))
+    assert true * (1 - 1e-6) <= quantiles.at(share) <= true * 1.008
+
+
+def test_quantiles_of_nothing_and_of_zeros():
+    quantiles = Quantiles()
+    assert quantiles.at(0.99) == 0
+    quantiles.add(np.zeros(5))
+    assert quantiles.at(0.99) == 0
+
+
+def test_relative_errors_leave_zeros_out():
+    found = detailed([[0.0, 2.0, -4.0]], [[1.0, 2.5, -4.0]])
+    assert found.max_rel == 0.25
+    assert found.p99_rel == pytest.approx(0.25, rel=0.008)
+    assert found.p99_abs == pytest.approx(1.0, rel=0.008)
+
+
+def test_psnr_is_of_the_width_of_the_reference():
+    found = detailed([[0.0, 10.0]], [[1.0, 10.0]])
+    assert found.psnr_db == pytest.approx(10 * math.log10(100 / 0.5))
+    assert detailed([[1.0, 2.0]], [[1.0, 2.0]]).psnr_db is None
+
+
+def test_scores_of_classes():
+    reference, subject = [[3.0, 1.0, 0.0], [0.0, 1.0, 0.0]], [[3.0, 1.0, 0.0], [2.0, 1.0, 0.0]]
+    scores = detailed(reference, subject).scores
+    assert (scores.classes, scores.rows, scores.top1, scores.top5) == (3, 2, 0.5, 1.0)
+    p, q = (np.exp(x) / np.exp(x).sum() for x in (np.array(reference[1]), np.array(subject[1])))
+    assert scores.kl == pytest.approx(float((p * np.log(p / q)).sum()) / 2)
+
+
+def test_a_row_of_scores_with_nan_agrees_with_nothing():
+    scores = detailed([[3.0, 1.0], [3.0, 1.0]], [[3.0, 1.0], [np.nan, 1.0]]).scores
+    assert (scores.rows, scores.top1, scores.kl) == (2, 0.5, 0)
+
+
+def test_no_axis_of_classes_no_scores():
+    assert detailed([1.0, 2.0], [1.0, 2.0]).scores is None
+    assert detailed([[1.0], [2.0]], [[1.0], [2.0]]).scores is None
+    assert compared(([[1, 2]], [[1, 2]])).scores is None, "it was not asked for"

@@ -7,7 +7,15 @@ import time
 import pytest
 
 from trtbuild import worker
-from trtbuild.errors import BuildError, OutputError, TrtbuildError, WorkerCrashedError
+from trtbuild.errors import (
+    BuildCancelledError,
+    BuildError,
+    BuildTimeoutError,
+    MemoryLimitError,
+    OutputError,
+    TrtbuildError,
+    WorkerCrashedError,
+)
 
 CHILD = """
 import os, sys, time
@@ -42,6 +50,30 @@ def full(request, emit):
 
 def not_json(request, emit):
     return object()
+
+def hoard(request, emit):
+    emit({"pid": os.getpid(), "phase": "hoarding"})
+    kept = []
+    while True:
+        kept.append(bytearray(os.urandom(1 << 20)))
+        time.sleep(0.005)
+
+def borrow(request, emit):
+    import mmap
+    with open(request["file"], "rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        read = sum(mapped[i] for i in range(0, len(mapped), 4096))
+        time.sleep(request["seconds"])
+    return read
+
+def steps(request, emit):
+    # as a builder with a progress monitor: it looks up between two steps
+    from pathlib import Path
+    from trtbuild.errors import BuildCancelledError
+    while emit({"pid": os.getpid()}):
+        time.sleep(0.02)
+    Path(request["mark"]).write_text("ended by itself")
+    raise BuildCancelledError("told to end")
 
 def variable(request, emit):
     return os.environ.get("TRTBUILD_TEST_VARIABLE")
@@ -98,7 +130,7 @@ def test_an_exit_without_an_answer_is_a_crash():
 
 def test_a_hanging_child_is_killed_at_its_limit():
     pids = []
-    with pytest.raises(WorkerCrashedError, match=r"stopped after 1\.5 s") as caught:
+    with pytest.raises(BuildTimeoutError, match=r"stopped after 1\.5 s") as caught:
         call("hang", on_event=lambda e: pids.append(e["pid"]), timeout_s=1.5)
     assert "timeout_s" in caught.value.hint
     assert_gone(pids[0])
@@ -114,6 +146,55 @@ def test_an_exception_in_the_parent_kills_the_child():
     with pytest.raises(KeyboardInterrupt):
         call("hang", on_event=interrupt)
     assert_gone(pids[0])
+
+
+def test_a_child_that_looks_up_ends_by_itself_when_the_parent_is_interrupted(tmp_path):
+    pids = []
+
+    def interrupt(event):
+        pids.append(event["pid"])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        call("steps", {"mark": str(tmp_path / "mark")}, on_event=interrupt)
+    assert (tmp_path / "mark").read_text() == "ended by itself"
+    assert_gone(pids[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_child_that_someone_tells_to_end_does_and_the_error_is_no_crash(tmp_path, number):
+    told = []
+
+    def tell(event):
+        if not told:
+            os.kill(event["pid"], number)
+        told.append(event)
+
+    with pytest.raises(BuildCancelledError, match="told to end") as caught:
+        call("steps", {"mark": str(tmp_path / "mark")}, on_event=tell)
+    assert caught.value.exit_code == 130
+    assert (tmp_path / "mark").exists()
+
+
+def test_a_child_that_does_not_look_up_is_ended_all_the_same():
+    with pytest.raises(BuildCancelledError, match="was told to end"):
+        call("hang", on_event=lambda e: os.kill(e["pid"], signal.SIGTERM))
+
+
+def test_a_child_that_takes_too_much_memory_is_stopped_and_says_how_much_and_where():
+    pids = []
+    with pytest.raises(
+        MemoryLimitError, match=r"held \d+ MiB of memory, the limit is 60, in the phase 'hoard"
+    ) as caught:
+        call("hoard", on_event=lambda e: pids.append(e["pid"]), memory_limit_mib=60, timeout_s=120)
+    assert "build.memory_limit_mib" in caught.value.hint
+    assert_gone(pids[0])
+
+
+def test_mapped_files_are_not_held_against_the_memory_limit(tmp_path):
+    (tmp_path / "weights").write_bytes(b"\1" * (100 << 20))
+    request = {"file": str(tmp_path / "weights"), "seconds": 0.3}
+    assert call("borrow", request, memory_limit_mib=60) == 100 << 8
 
 
 def test_the_child_ends_when_its_parent_is_killed(tmp_path):

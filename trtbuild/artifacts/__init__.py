@@ -7,7 +7,10 @@ beyond reading themselves. Files are named by a path relative to the entry they 
 from __future__ import annotations
 
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
-from trtbuild.artifacts.engines import Benchmark, EngineLayer, EnginePlan, Latency, PrecisionShare, Timing
+from trtbuild.artifacts.diagnosis import Cause, Diagnosis, Suspect, TensorError
+from trtbuild.artifacts.differences import INSIGNIFICANT, Change, Difference
+from trtbuild.artifacts.engines import EnginePlan, PrecisionShare
+from trtbuild.artifacts.estimates import Bound, Estimate, PartEstimate
 from trtbuild.artifacts.files import EntryPath, StoredFile, from_json, stored_files, to_json
 from trtbuild.artifacts.graphs import (
     AppliedEdit,
@@ -22,12 +25,35 @@ from trtbuild.artifacts.graphs import (
     TriedTransform,
     TypedOnnx,
 )
-from trtbuild.artifacts.proofs import GateResult, OutputComparison, TaskScore, Verification, WorstElement
+from trtbuild.artifacts.layers import EngineLayer, EngineLayers, EngineTensor, LayerTensor, Role, WorkShare
+from trtbuild.artifacts.options import BuildOptions
+from trtbuild.artifacts.proofs import (
+    GateResult,
+    OutputComparison,
+    ScoreAgreement,
+    ShapeCheck,
+    TaskScore,
+    Verification,
+    WorstElement,
+)
 from trtbuild.artifacts.search import Front, FrontPoint, NodeSensitivity, SensitivityTable
+from trtbuild.artifacts.speed import (
+    PHASES,
+    Benchmark,
+    End,
+    Kind,
+    Latency,
+    Phase,
+    ProfileAdvice,
+    SpeedGate,
+    SpeedResult,
+    Timing,
+)
 from trtbuild.artifacts.tensors import (
     CALIBRATED,
     QUANTIZED,
     AxisRange,
+    Gap,
     NodePrecision,
     OptimizationProfile,
     Precision,
@@ -35,40 +61,67 @@ from trtbuild.artifacts.tensors import (
     TargetRates,
     TensorSpec,
 )
+from trtbuild.device import GpuState
 
 __all__ = [
     "CALIBRATED",
+    "INSIGNIFICANT",
+    "PHASES",
     "QUANTIZED",
     "AppliedEdit",
     "AxisRange",
     "Benchmark",
+    "Bound",
     "Build",
+    "BuildOptions",
     "CalibrationTable",
+    "Cause",
+    "Change",
     "ChannelRange",
     "DeclinedMatch",
+    "Diagnosis",
+    "Difference",
+    "End",
     "EngineLayer",
+    "EngineLayers",
     "EnginePlan",
+    "EngineTensor",
     "EntryPath",
     "EqualizedOnnx",
+    "Estimate",
     "ExportedOnnx",
     "Front",
     "FrontPoint",
+    "Gap",
     "GateResult",
+    "GpuState",
+    "Kind",
     "Latency",
+    "LayerTensor",
     "NodePrecision",
     "NodeSensitivity",
     "OptimizationProfile",
     "OutputComparison",
+    "PartEstimate",
+    "Phase",
     "Precision",
     "PrecisionShare",
+    "ProfileAdvice",
     "RewrittenOnnx",
+    "Role",
+    "ScoreAgreement",
     "SensitivityTable",
+    "ShapeCheck",
     "ShapeParity",
+    "SpeedGate",
+    "SpeedResult",
     "StageRecord",
     "StoredFile",
+    "Suspect",
     "Target",
     "TargetRates",
     "TaskScore",
+    "TensorError",
     "TensorRange",
     "TensorSpec",
     "Timing",
@@ -76,6 +129,7 @@ __all__ = [
     "TritonModel",
     "TypedOnnx",
     "Verification",
+    "WorkShare",
     "WorstElement",
     "from_json",
     "stored_files",

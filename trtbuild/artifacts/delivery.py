@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from trtbuild.artifacts.engines import Benchmark, EnginePlan
+from trtbuild.artifacts.engines import EnginePlan
 from trtbuild.artifacts.files import StoredFile
 from trtbuild.artifacts.graphs import CalibrationTable, EqualizedOnnx, ExportedOnnx, RewrittenOnnx, TypedOnnx
 from trtbuild.artifacts.proofs import Verification
 from trtbuild.artifacts.search import Front
+from trtbuild.artifacts.speed import Benchmark, SpeedGate
 from trtbuild.artifacts.tensors import Precision
 
 
@@ -72,6 +73,7 @@ class Build:
         plans: One a target.
         verifications: The proofs.
         benchmark: Measurements; None when no plan could be run.
+        speed: The speed gate; None for a precision that makes no claim to speed.
         packaged: Triton folders; empty when a gate did not pass.
         stages: What happened, in order.
         versions: Package to version.
@@ -96,8 +98,10 @@ class Build:
     stages: tuple[StageRecord, ...]
     versions: Mapping[str, str]
     warnings: tuple[str, ...]
+    speed: SpeedGate | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether every verification passed."""
-        return bool(self.verifications) and all(v.passed for v in self.verifications)
+        """Whether every verification passed, and the speed gate."""
+        proved = bool(self.verifications) and all(v.passed for v in self.verifications)
+        return proved and (self.speed is None or self.speed.passed)

@@ -1,29 +1,15 @@
-"""The plan, what its kernels run in, and how fast."""
+"""The plan, and what its kernels run in."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+from trtbuild.artifacts.estimates import Estimate
 from trtbuild.artifacts.files import StoredFile
+from trtbuild.artifacts.layers import EngineLayers
 from trtbuild.artifacts.tensors import OptimizationProfile, Precision, Target, TensorSpec
-
-
-@dataclass(frozen=True)
-class EngineLayer:
-    """One kernel of the finished engine.
-
-    Attributes:
-        name: TensorRT's name of the layer.
-        kind: TensorRT's layer type, for example ``gemm`` or ``correlation``.
-        precision: What the layer reads its operands in, by NumPy's or TensorRT's dtype word, lower case.
-        onnx_nodes: Names of the ONNX nodes fused into it.
-    """
-
-    name: str
-    kind: str
-    precision: str
-    onnx_nodes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,10 +40,15 @@ class EnginePlan:
         inputs: Inputs, dynamic axes by name.
         outputs: Outputs.
         profiles: Optimisation profiles in the plan's order.
-        layers: The fused layers read back from the build log.
+        layers: The kernels read back from the build log, or from the inspector.
         work: Shares of the matrix work by precision.
         log: The builder's messages, warnings and up.
         warnings: Options that this backend ignores, and the builder's own warnings worth a person's time.
+        options: The build options that were asked for, by name; files by their digests.
+        timing_cache: The times of kernels that this build went by, where its backend takes any: what a later build
+            can be pinned to.
+        reproducible: Whether a second build, in another process, gave the same bytes; None where there was none.
+        estimate: Its time on its target from datasheet rates; None where the kernels or the figures are not known.
     """
 
     plan: StoredFile
@@ -68,50 +59,20 @@ class EnginePlan:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     profiles: tuple[OptimizationProfile, ...]
-    layers: tuple[EngineLayer, ...]
+    layers: EngineLayers
     work: PrecisionShare
     log: StoredFile
     warnings: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    timing_cache: StoredFile | None = None
+    reproducible: bool | None = None
+    estimate: Estimate | None = None
 
-
-@dataclass(frozen=True)
-class Latency:
-    """Milliseconds of one call, over many."""
-
-    p50: float
-    p95: float
-    p99: float
-    mean: float
-    runs: int
-
-
-@dataclass(frozen=True)
-class Timing:
-    """One subject at one set of shapes.
-
-    Attributes:
-        subject: What ran, for example ``plan sm89`` or ``onnx fp32 (ONNX Runtime, CPU)``.
-        shapes: Input name to shape.
-        latency: Milliseconds a call.
-        throughput: Rows of the first axis a second.
-    """
-
-    subject: str
-    shapes: Mapping[str, tuple[int, ...]]
-    latency: Latency
-    throughput: float
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """Measurements taken side by side in one run.
-
-    Attributes:
-        timings: One row a subject and shape.
-        gpu: Name of the GPU the plans ran on; None when none did.
-        notes: Says so when plans were not run.
-    """
-
-    timings: tuple[Timing, ...]
-    gpu: str | None
-    notes: tuple[str, ...] = ()
+    @property
+    def not_ready(self) -> str:
+        """Why nothing can run or serve this plan here as it is; empty when it can."""
+        if self.options.get("strip_weights"):
+            return "it was built without its weights (build.strip_weights) and has to be refitted first"
+        if self.options.get("runtime_platform", "same_as_build") != "same_as_build":
+            return f"it was built for {self.options['runtime_platform']} (build.runtime_platform)"
+        return ""

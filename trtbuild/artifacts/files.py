@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
-
-from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationInfo
-from pydantic_core.core_schema import FieldSerializationInfo
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from trtbuild.content import file_digest, json_digest
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationInfo
+    from pydantic_core.core_schema import CoreSchema, FieldSerializationInfo
 
 
 def _relative(path: Path, info: FieldSerializationInfo) -> str:
@@ -24,7 +25,20 @@ def _absolute(value: Any, info: ValidationInfo) -> Path:
     return base / path if base and not path.is_absolute() else path
 
 
-EntryPath = Annotated[Path, PlainSerializer(_relative), BeforeValidator(_absolute)]
+class _InEntry:
+    """How pydantic reads and writes an ``EntryPath``.
+
+    It asks for this by name, so that importing the artifacts imports no pydantic: the worker process does without.
+    """
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        written = core_schema.plain_serializer_function_ser_schema(_relative, info_arg=True)
+        return core_schema.with_info_before_validator_function(_absolute, handler(source), serialization=written)
+
+
+EntryPath = Annotated[Path, _InEntry()]
 """A path that is written relative to the store entry that holds it."""
 
 
@@ -69,6 +83,8 @@ _adapters: dict[type[Any], TypeAdapter[Any]] = {}
 
 def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     """Pydantic's reader and writer of an artifact type, made once."""
+    from pydantic import TypeAdapter
+
     if kind not in _adapters:
         _adapters[kind] = TypeAdapter(kind)
     return _adapters[kind]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from trtbuild.artifacts.files import StoredFile
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,29 @@ class WorstElement:
 
 
 @dataclass(frozen=True)
+class ScoreAgreement:
+    """Agreement of the two sides where an output's last axis is read as scores of classes.
+
+    It says something about logits and probabilities, and nothing about other outputs.
+
+    Attributes:
+        classes: Size of the last axis.
+        rows: How many vectors of scores were compared.
+        top1: Share of them whose largest score is at the same class.
+        top5: Mean share of the five largest classes (of all, where there are fewer) that are among the five on the
+            other side.
+        kl: Mean Kullback-Leibler divergence of softmax(subject) from softmax(reference), nats; None where every vector
+            has NaN or Inf.
+    """
+
+    classes: int
+    rows: int
+    top1: float
+    top5: float
+    kl: float | None
+
+
+@dataclass(frozen=True)
 class OutputComparison:
     """One output of the subject against the reference, over all samples.
 
@@ -38,6 +64,12 @@ class OutputComparison:
         reference_range: Smallest and largest value of the reference.
         subject_range: Smallest and largest value of the subject.
         worst: The element with the largest absolute error; None when there is no error.
+        psnr_db: Peak signal to noise: 10 log10(peak^2 / mean squared error), the peak being the width of the
+            reference's range; None when there is no error or no width.
+        p99_abs: 99 % of the absolute errors are at most this, within 0.8 %; None where it was not measured.
+        max_rel: Largest |r - s| / |r|, elements with r = 0 left out; None where it was not measured.
+        p99_rel: 99 % of those are at most this, within 0.8 %; None where it was not measured.
+        scores: Agreement of scores along the last axis; None where there is no such axis, or it was not measured.
     """
 
     output: str
@@ -50,6 +82,11 @@ class OutputComparison:
     reference_range: tuple[float, float]
     subject_range: tuple[float, float]
     worst: WorstElement | None
+    psnr_db: float | None = None
+    p99_abs: float | None = None
+    max_rel: float | None = None
+    p99_rel: float | None = None
+    scores: ScoreAgreement | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +99,8 @@ class GateResult:
         limit: What it was held to.
         passed: Whether it holds.
         source: ``spec`` or ``default for int8``.
+        undecided: Why the samples cannot tell whether it holds, and how many could; empty where they can. What cannot
+            be told has not passed.
     """
 
     rule: str
@@ -69,6 +108,14 @@ class GateResult:
     limit: float
     passed: bool
     source: str
+    undecided: str = ""
+
+    @property
+    def verdict(self) -> Literal["passed", "not passed", "cannot tell"]:
+        """The verdict in words."""
+        if self.passed:
+            return "passed"
+        return "cannot tell" if self.undecided else "not passed"
 
 
 @dataclass(frozen=True)
@@ -79,13 +126,45 @@ class TaskScore:
         metric: Its name.
         reference: Score of the FP32 reference.
         subject: Score of the subject.
-        samples: How many samples it was taken on.
+        samples: How many rows it was taken on.
+        drop_interval: 95 % bootstrap interval of the drop (reference - subject), rows resampled in pairs; None where a
+            score is NaN or Inf.
+        drop_at_most: With 95 % confidence the drop on all such data is at most this, whatever the scores' distribution;
+            None where it was not worked out.
+        span: The most that two scores can differ by, which that bound rests on.
     """
 
     metric: str
     reference: float
     subject: float
     samples: int
+    drop_interval: tuple[float, float] | None = None
+    drop_at_most: float | None = None
+    span: float = 1.0
+
+    @property
+    def drop(self) -> float:
+        """How much the score fell."""
+        return self.reference - self.subject
+
+
+@dataclass(frozen=True)
+class ShapeCheck:
+    """Both sides at one set of axis sizes of a profile, on held-out rows repeated or cut to that size.
+
+    Attributes:
+        profile: Index of the profile.
+        sizes: Axis name to size.
+        value: The rule's metric at these sizes, of the worst output.
+        nonfinite: Count of NaN and Inf that the reference has not.
+        passed: Whether the rule holds there.
+    """
+
+    profile: int
+    sizes: Mapping[str, int]
+    value: float
+    nonfinite: int
+    passed: bool
 
 
 @dataclass(frozen=True)
@@ -105,9 +184,11 @@ class Verification:
         synthetic: True when the inputs were random numbers.
         data: Digest of the samples.
         notes: What a reader should know.
+        shapes: What came of other sizes of the profiles than the samples have.
+        golden: Golden requests that were kept, the index last; empty where none were.
     """
 
-    subject: Literal["engine", "typed onnx"]
+    subject: Literal["engine", "typed onnx", "callable"]
     subject_digest: str
     plan: str | None
     reference_digest: str
@@ -118,6 +199,8 @@ class Verification:
     synthetic: bool
     data: str
     notes: tuple[str, ...] = ()
+    shapes: tuple[ShapeCheck, ...] = ()
+    golden: tuple[StoredFile, ...] = ()
 
     @property
     def passed(self) -> bool:

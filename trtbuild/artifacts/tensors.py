@@ -69,18 +69,41 @@ class Target:
         backend: The TensorRT flavour that builds for it.
         compute_capability: ``major.minor``, for example ``8.9``.
         gpu: The device's product name; empty where only the capability is known.
+        python: The interpreter whose TensorRT builds for it; empty for the one that runs trtbuild.
     """
 
     name: str
     backend: str
     compute_capability: str
     gpu: str = ""
+    python: str = ""
 
     @property
     def sm(self) -> int:
         """Compute capability as one number: 8.9 is 89."""
         major, minor = self.compute_capability.split(".")
         return int(major) * 10 + int(minor)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What a backend does not compute in some number format, on one compute capability.
+
+    Attributes:
+        compute_capability: For example ``7.5``.
+        format: The format, for example ``int8``.
+        operators: ONNX operators that the gap is about.
+        builds: True where an engine comes out all the same and computes them in something else.
+        words: What is so, to be shown.
+        hint: What to do instead.
+    """
+
+    compute_capability: str
+    format: str
+    operators: tuple[str, ...]
+    builds: bool
+    words: str
+    hint: str
 
 
 @dataclass(frozen=True)

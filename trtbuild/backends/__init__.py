@@ -6,7 +6,10 @@ A backend is a module with
   trtbuild that installs it; ``ENVIRONMENT``, variables its process needs;
 - ``NEEDS_GPU_TO_BUILD``, and ``CAPABILITIES``, the compute capabilities it builds for (None: that of the GPU at hand);
 - ``MAGIC``, the first bytes of its plans, and ``HEADER_TARGETS``, the bits of the target mask in their header;
+- ``NEEDS``, names of the module that ``aim`` takes, such as ``IBuilderConfig.set_compute_capability``;
 - ``IGNORES``, options it accepts and ignores, with what to tell the user;
+- ``HAS_LEAN_RUNTIME``, whether it can put the runtime into a version-compatible plan; ``REFITS_WITHOUT_GPU``, whether
+  a plan that can be refitted is built on a machine without a GPU;
 - ``LOADED_BY_TRITON``, whether Triton's own TensorRT backend loads its plans;
 - ``aim(trt, config, target)``, which points a builder config at a target.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trtbuild.artifacts import Target
+from trtbuild.artifacts import Gap, Target
 from trtbuild.errors import MissingDependencyError
 
 PACKAGE = "tensorrt"
@@ -21,6 +21,10 @@ MAGIC = (b"ptrt", b"ftrt")
 HEADER_TARGETS: dict[int, str] = {}
 LOADED_BY_TRITON = True
 IGNORES: dict[str, str] = {}
+HAS_LEAN_RUNTIME = True
+NEEDS: tuple[str, ...] = ()
+REFITS_WITHOUT_GPU = True  # it is never without one
+GAPS: tuple[Gap, ...] = ()  # none is known to us: it has not been run
 
 
 def aim(trt: Any, config: Any, target: Target) -> None:  # noqa: ARG001

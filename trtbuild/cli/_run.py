@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from trtbuild.console import Console
 
-GRACE = 0.25  # seconds that Python code has to end by itself after Ctrl-C
+GRACE = 0.75  # seconds that Python code has to end by itself after Ctrl-C; a build takes up to 0.5 of them
 
 
 def run(group: click.Group, words: Sequence[str]) -> int:
@@ -94,7 +94,8 @@ def _console(words: Sequence[str]) -> Console:
 def _missing(error: ImportError) -> MissingDependencyError:
     extras = {
         "torch": "torch", "transformers": "torch", "onnxscript": "torch", "tensorrt_rtx": "rtx", "tensorrt": "gpu",
-        "pycuda": "gpu", "tritonclient": "triton", "sklearn": "demo", "tokenizers": "readers", "PIL": "readers",
+        "pycuda": "gpu", "cuda": "gpu", "tritonclient": "triton", "sklearn": "demo", "tokenizers": "readers",
+        "PIL": "readers",
     }  # fmt: skip
     name = (error.name or "").split(".")[0]
     extra = extras.get(name)

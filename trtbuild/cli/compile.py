@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from trtbuild.cli._options import axes_option, common, finish, in_folder, profiles_from
+from trtbuild.cli._options import axes_option, common, finish, in_folder, keyword_arguments, profiles_from
 
 if TYPE_CHECKING:
-    from trtbuild.artifacts import OptimizationProfile
+    from trtbuild.artifacts import BuildOptions, OptimizationProfile
     from trtbuild.console import Console
 
 
@@ -30,6 +30,16 @@ if TYPE_CHECKING:
 @click.option("--optimization-level", type=click.IntRange(0, 5))
 @click.option("--workspace-mib", type=click.IntRange(min=1))
 @click.option("--timeout", "timeout_s", type=float, default=3600, show_default=True, help="Seconds.")
+@click.option(
+    "--option",
+    "words",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any key of a spec's build block: --option refit=any. `trtbuild schema` explains them.",
+)
+@click.option("--memory-limit-mib", type=click.IntRange(min=1), help="Of this machine's memory; default: no limit.")
+@click.option("--check-reproducible", is_flag=True, help="Build twice and say whether the bytes are the same.")
+@click.option("--python", default="", help="A Python whose TensorRT builds it, such as venv/bin/python.")
 @common
 def command(
     model: Path,
@@ -44,12 +54,16 @@ def command(
     optimization_level: int | None,
     workspace_mib: int | None,
     timeout_s: float,
+    words: tuple[str, ...],
+    memory_limit_mib: int | None,
+    check_reproducible: bool,
+    python: str,
     console: Console,
 ) -> None:
     """Build a TensorRT plan from a typed ONNX file.
 
     Beside the plan it writes <plan>.json: target, version, digests, the fused layers and the share of matrix work in
-    each precision.
+    each precision; and <plan>.timing, where kernels were timed: build.timing_cache pins a later build to it.
     """
     from trtbuild.artifacts import to_json
     from trtbuild.console import Stopwatch
@@ -60,23 +74,35 @@ def command(
 
     watch = Stopwatch()
     profiles = profiles_from(axes) or _profile_from_shapes(model, min_shapes, opt_shapes, max_shapes)
+    options = _options(
+        words,
+        allow_precision_fallback=allow_precision_fallback or None,
+        optimization_level=optimization_level,
+        workspace_mib=workspace_mib,
+        timeout_s=timeout_s,
+        memory_limit_mib=memory_limit_mib,
+        check_reproducible=check_reproducible or None,
+    )
     console.started("compile")
 
     def make(folder: Path) -> object:
         done = compile_plan(
-            typed_from_file(model, tf32=tf32, profiles=profiles), folder, target=resolve_target(target),
-            profiles=profiles,
-            allow_precision_fallback=allow_precision_fallback, optimization_level=optimization_level,
-            workspace_mib=workspace_mib, timeout_s=timeout_s,
+            typed_from_file(model, tf32=tf32, profiles=profiles), folder, target=resolve_target(target, python=python),
+            profiles=profiles, options=options,
             on_progress=lambda phase, share: console.progress("compile", share, phase),
         )  # fmt: skip
         base = output.resolve().parent
         log = output.with_name(f"{output.name}.log")
         done.log.path.replace(log)
         done.plan.path.replace(output)
+        timings = done.timing_cache
+        if timings is not None:
+            kept = timings.path.replace(output.with_name(f"{output.name}.timing")).resolve()
+            timings = replace(timings, path=kept)
         placed = replace(
-            done, plan=replace(done.plan, path=output.resolve()), log=replace(done.log, path=log.resolve())
-        )
+            done, plan=replace(done.plan, path=output.resolve()), log=replace(done.log, path=log.resolve()),
+            timing_cache=timings,
+        )  # fmt: skip
         described = folder / "description.json"
         described.write_text(as_text(to_json(placed, base=base)), encoding="utf-8")
         described.replace(output.with_name(f"{output.name}.json"))
@@ -84,6 +110,22 @@ def command(
 
     done = in_folder(output, make)
     finish(console, "compile", watch.seconds, said.compile(done), to_json(done))
+
+
+def _options(words: tuple[str, ...], **given: Any) -> BuildOptions:
+    """Build options from ``--option`` words, and from the options that have names of their own."""
+    from pydantic import ValidationError
+
+    from trtbuild.spec import BuildSpec
+    from trtbuild.spec.yamlfile import as_spec_error
+
+    values = keyword_arguments(words, "--option")
+    places: dict[tuple[int | str, ...], str] = {(key,): f"--option {key}" for key in values}
+    values |= {key: value for key, value in given.items() if value is not None and key not in values}
+    try:
+        return BuildSpec.model_validate(values).options(Path.cwd())
+    except ValidationError as error:
+        raise as_spec_error(error, BuildSpec, values, "--option", places) from error
 
 
 def _profile_from_shapes(

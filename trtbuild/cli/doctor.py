@@ -21,7 +21,7 @@ _ABILITIES = (
     ("export Hugging Face folders", ("transformers", "safetensors"), "torch"),
     ("build plans for RTX GPUs, without a GPU", ("tensorrt-rtx",), "rtx"),
     ("build plans for data-centre GPUs", ("tensorrt",), "gpu"),
-    ("time plans", ("pycuda",), "gpu"),
+    ("feed and time plans on a GPU, with CUDA graphs", ("pycuda", "cuda-bindings"), "gpu"),
     ("write Triton configs", ("tritonclient",), "triton"),
     ("read images and text", ("pillow", "tokenizers"), "readers"),
     ("run the demo", ("torch", "scikit-learn", "tensorrt-rtx", "tritonclient"), "all"),

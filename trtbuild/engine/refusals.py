@@ -40,6 +40,7 @@ _HINTS = (
     ("must have same input types", "a strongly typed network casts nothing by itself: put a Cast before the node"),
     ("training mode", "export in eval() mode; `trtbuild rewrite` brings a model to its inference form"),
     ("Failed to import initializer", "TensorRT has no weights of that element type: store them in another one"),
+    ("dimensions to TensorRT dimensions", "TensorRT's tensors have 8 axes at most: join some of them"),
     ("Failed to convert ONNX", "TensorRT has no inputs of that element type: hand numbers over, in float32 or int64"),
     ("Shape Error", "shapes do not fit each other: run the model in ONNX Runtime at the profile's sizes"),
     ("maxKernelDimsProduct", f"TensorRT limits a window's size; {_LOWER}"),
@@ -51,37 +52,54 @@ class Refusal:
     """Something the parser refused.
 
     Attributes:
-        where: Node name and operator; empty where the parser names none.
+        node: The node's name; empty where the parser names none.
+        operator: Its operator type; empty where the parser names none.
+        module: Path of the PyTorch module that made the node, such as ``encoder.layers.0``; empty where unknown.
         cause: Why, in TensorRT's words without those about its own code.
         hint: What to do.
     """
 
-    where: str
+    node: str
+    operator: str
+    module: str
     cause: str
     hint: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.cause}" if self.where else self.cause
+        where = f"{self.node} ({self.operator})" if self.node and self.operator else self.node or self.operator
+        return f"{where}: {self.cause}" if where else self.cause
 
 
-def refusal(description: str, *, node: str = "", operator: str = "") -> Refusal:
+def refusal(description: str, *, node: str = "", operator: str = "", module: str = "") -> Refusal:
     """Reads one error of the parser.
 
     Args:
         description: Its text, of any number of lines.
         node: The node's name; empty where there is none.
         operator: The node's operator type.
+        module: The PyTorch module the node comes from.
 
     Example:
         >>> print(refusal('false', node="/head/Det_0", operator="Det"))
         /head/Det_0 (Det): TensorRT has no operator Det in this form
     """
-    cause = _cause(description).removeprefix(f"{node}: ")
+    cause = _cause(description).removeprefix(f"{node}: ").removesuffix(".")
     if cause in ("false", ""):
         cause = f"TensorRT has no operator {operator} in this form" if operator else "it gives no reason"
-    where = f"{node} ({operator})" if node and operator else node or operator
     hint = next((hint for words, hint in _HINTS if words in f"{description} {cause}"), _LOWER)
-    return Refusal(where, cause, hint)
+    return Refusal(node, operator, module, cause, hint)
+
+
+def listed(refusals: Iterable[Refusal]) -> str:
+    """All refusals as lines: why and what to do once, and below it every node with its PyTorch module."""
+    groups: dict[tuple[str, str, str], list[Refusal]] = {}
+    for each in refusals:
+        groups.setdefault((each.operator, each.cause, each.hint), []).append(each)
+    lines = []
+    for (operator, cause, hint), found in groups.items():
+        lines.append(f"    {operator}: {cause}; {hint}" if operator else f"    {cause}; {hint}")
+        lines += [f"        {r.node}" + (f" in {r.module}" if r.module else "") for r in found if r.node]
+    return "\n".join(lines)
 
 
 def first_hint(refusals: Iterable[Refusal]) -> str:

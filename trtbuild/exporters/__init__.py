@@ -10,6 +10,7 @@ from trtbuild import onnxfile
 from trtbuild.artifacts import ExportedOnnx, OptimizationProfile, ShapeParity, TensorSpec
 from trtbuild.errors import ExportError, InvalidOnnxError, ModelError, SpecError
 from trtbuild.exporters import fingerprint
+from trtbuild.exporters.calling import module_function
 from trtbuild.exporters.modules import inference_mode, load_module
 from trtbuild.exporters.torch_onnx import Exporter, export_module, trace_sizes
 from trtbuild.registry import nearest_hint
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "transformers", "numpy")
 PARITY = 2e-4  # of the output's largest magnitude: what FP32 sums in another order may differ by
 
-__all__ = ["PACKAGES", "export", "fingerprint", "load_module"]
+__all__ = ["PACKAGES", "export", "fingerprint", "load_module", "module_function"]
 
 
 def export(

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from trtbuild.recipes.engines import bench, compile, package, verify  # noqa: A004  the stage's name
+from trtbuild.recipes.engines import (
+    bench,
+    compile,  # noqa: A004  the stage's name
+    fp16_siblings,
+    package,
+    speed_gate,
+    verify,
+)
 from trtbuild.recipes.graph import export, hold_buildable, rewrite
 from trtbuild.recipes.precision import assign_precision, calibrate, calibration_data, equalize, search
 
@@ -14,9 +21,11 @@ __all__ = [
     "compile",
     "equalize",
     "export",
+    "fp16_siblings",
     "hold_buildable",
     "package",
     "rewrite",
     "search",
+    "speed_gate",
     "verify",
 ]

@@ -15,30 +15,44 @@ from trtbuild.artifacts import (
     ExportedOnnx,
     OptimizationProfile,
     RewrittenOnnx,
+    SpeedGate,
+    StoredFile,
     Target,
     TritonModel,
     TypedOnnx,
     Verification,
     to_json,
 )
-from trtbuild.backends import packages
+from trtbuild.backends import BACKENDS, packages
 from trtbuild.content import json_digest
 from trtbuild.device import gpus
 from trtbuild.enginerun import can_run
 from trtbuild.feeds import Samples
+from trtbuild.interpreters import interpreter
 from trtbuild.recipes.keys import as_json
+from trtbuild.recipes.precision import assign_precision
+from trtbuild.roofline import plan_estimate
 from trtbuild.spec import Spec
 from trtbuild.steps import Steps
 from trtbuild.store import Recipe, code_digest, toolchain
 
+GOLDEN = "golden"
+"""Folder of the golden requests that verify keeps."""
+
 
 def compile(  # noqa: A001  the stage's name
-    steps: Steps, spec: Spec, typed: TypedOnnx, target: Target, profiles: tuple[OptimizationProfile, ...]
+    steps: Steps,
+    spec: Spec,
+    typed: TypedOnnx,
+    target: Target,
+    profiles: tuple[OptimizationProfile, ...],
+    *,
+    name: str = "",
 ) -> EnginePlan:
-    """Builds the plan of one target."""
-    name = f"compile {target.name}"
-    options = spec.build.model_dump()
-    same_plan = replace(target, name="", gpu="")  # two names of one capability share their plan
+    """Builds the plan of one target; ``name`` is what the step is called."""
+    name = name or f"compile {target.name}"
+    options = spec.build.options(spec.folder)
+    same_plan = replace(target, name="", gpu="", python="")  # two names of one capability share their plan
 
     plan = steps.take(
         name,
@@ -52,21 +66,23 @@ def compile(  # noqa: A001  the stage's name
                 "precision": typed.precision,
                 "profiles": as_json(profiles),
                 "assignment": dict(typed.assignment),
-                **{k: v for k, v in options.items() if k != "timeout_s"},
+                **options.parameters(),
             },
-            toolchain(*packages(target.backend)),
+            _builder(target),
         ),
         lambda folder: engine.compile(
             typed,
             folder,
             target=target,
             profiles=profiles,
+            options=options,
             on_progress=lambda phase, share: steps.observer.progress(name, share, phase),
-            **options,
         ),
         reporting.said.compile,
     )
-    return replace(plan, target=target)
+    rates = next((fields.rates() for fields in spec.targets if fields.target() == target), None)
+    known = rates is not None and rates.peak and rates.bandwidth  # made-up figures are for ranking, not for a report
+    return replace(plan, target=target, estimate=plan_estimate(plan, rates) if rates and known else None)
 
 
 def verify(
@@ -84,6 +100,7 @@ def verify(
     subjects: list[TypedOnnx | EnginePlan] = [*runnable, *([typed] if len(runnable) < len(plans) else [])]
     samples, rule, note = _held_out(spec, exported, profiles)
     reference = rewritten.reference or exported.model
+    golden_requests = spec.accuracy.golden if spec.accuracy else 0  # random inputs are no requests
     proofs = []
     for subject in subjects:
         is_plan = isinstance(subject, EnginePlan)
@@ -100,14 +117,15 @@ def verify(
                     "metric": rule.digest(spec.folder),
                 },
                 {
-                    "rule": [rule.metric, rule.min, rule.max_drop, rule.source],
+                    "rule": rule.parameters(),
                     "profiles": as_json(profiles),
                     "calibrated_on": list(table.row_digests) if table else [],
+                    "golden": golden_requests,
                 },
                 toolchain(*verification.PACKAGES) | (_device(subject) if is_plan else {}),
             )
 
-        def make(_folder: Path, subject: Any = subject, name: str = name) -> Verification:
+        def make(folder: Path, subject: Any = subject, name: str = name) -> Verification:
             return verification.verify(
                 reference,
                 subject,
@@ -116,6 +134,8 @@ def verify(
                 profiles=profiles,
                 calibrated_on=table.row_digests if table else (),
                 folder=spec.folder,
+                golden_folder=folder / GOLDEN,
+                golden_requests=golden_requests,
                 on_sample=steps.rows(name, samples.limit),
             )
 
@@ -137,7 +157,44 @@ def _held_out(
     samples = Samples(
         asked.data, exported.inputs, spec.folder, asked.samples, asked.args, profiles, spec.ranges(), seed=1
     )
-    return samples, verification.Rule(asked.metric, asked.min, asked.max_drop), None
+    return samples, verification.Rule.asked(asked), None
+
+
+def fp16_siblings(
+    steps: Steps,
+    spec: Spec,
+    model: StoredFile,
+    table: CalibrationTable | None,
+    plans: Sequence[EnginePlan],
+    profiles: tuple[OptimizationProfile, ...],
+) -> tuple[EnginePlan, ...]:
+    """The same model in FP16 for every plan that the speed gate is for and this machine can run."""
+    runnable = [plan for plan in plans if can_run(plan)]
+    if spec.precision not in benchmark.GATED or not runnable:
+        return ()
+    half = spec.model_copy(update={"precision": "fp16", "precision_overrides": {}})
+    typed = assign_precision(steps, half, model, table, None, None, profiles, name="assign precision fp16")
+    return tuple(
+        compile(steps, half, typed, plan.target, profiles, name=f"compile {plan.target.name} fp16") for plan in runnable
+    )
+
+
+def speed_gate(
+    spec: Spec, plans: Sequence[EnginePlan], siblings: Sequence[EnginePlan], measured: Benchmark | None
+) -> SpeedGate | None:
+    """Holds every plan that could be measured against its sibling; None for a precision that promises no speed."""
+    if spec.precision not in benchmark.GATED:
+        return None
+    runnable = [plan for plan in plans if can_run(plan)]
+    names = benchmark.plan_names([*runnable, *siblings])
+    pairs = zip(runnable, names, names[len(runnable) :], strict=False)
+    return benchmark.judge_speed(
+        measured,
+        {plan.target.name: (own, sibling) for plan, own, sibling in pairs},
+        margin=spec.speed.margin,
+        allowed=spec.speed.allow_slower,
+        not_run=[plan.target.name for plan in plans if plan not in runnable],
+    )
 
 
 def bench(
@@ -145,10 +202,11 @@ def bench(
     spec: Spec,
     exported: ExportedOnnx,
     plans: Sequence[EnginePlan],
+    siblings: Sequence[EnginePlan],
     profiles: tuple[OptimizationProfile, ...],
 ) -> Benchmark | None:
-    """Times the plans this machine can run beside the FP32 ONNX; nothing where it can run none."""
-    runnable = [plan for plan in plans if can_run(plan)]
+    """Times the plans this machine can run, and their siblings, beside the FP32 ONNX; nothing where it can run none."""
+    runnable = [*(plan for plan in plans if can_run(plan)), *siblings]
     if not runnable:
         return None
     return steps.take(
@@ -157,12 +215,18 @@ def bench(
         lambda: Recipe(
             "bench",
             code_digest(benchmark.__name__),
-            {"reference": exported.model.digest, **{p.target.name: p.plan.digest for p in runnable}},
+            {"reference": exported.model.digest}
+            | {name: p.plan.digest for name, p in zip(benchmark.plan_names(runnable), runnable, strict=True)},
             {"profiles": as_json(profiles), "ranges": spec.ranges()},
-            toolchain(*benchmark.PACKAGES, "pycuda") | {k: v for p in runnable for k, v in _device(p).items()},
+            toolchain(*benchmark.PACKAGES, "pycuda", "cuda-bindings")
+            | {k: v for p in runnable for k, v in _device(p).items()},
         ),
         lambda _folder: benchmark.bench(
-            {"fp32 onnx": exported.model.path}, runnable, profiles=profiles, ranges=spec.ranges()
+            {"fp32 onnx": exported.model.path},
+            runnable,
+            profiles=profiles,
+            ranges=spec.ranges(),
+            on_progress=lambda share, what: steps.observer.progress("bench", share, what),
         ),
         reporting.said.bench,
     )
@@ -171,12 +235,14 @@ def bench(
 def package(
     steps: Steps, spec: Spec, plans: Sequence[EnginePlan], proofs: Sequence[Verification]
 ) -> tuple[TritonModel, ...]:
-    """One Triton folder a backend; its plans share the folder by compute capability."""
-    backends = list(dict.fromkeys(p.target.backend for p in plans))
+    """One Triton folder a TensorRT; its plans share the folder by compute capability."""
+    fleets: dict[tuple[str, str], list[EnginePlan]] = {}
+    for plan in plans:
+        fleets.setdefault((plan.target.backend, plan.backend_version), []).append(plan)
+    names = _folder_names(spec.model.name, list(fleets))
     made = []
-    for backend in backends:
-        fleet = [p for p in plans if p.target.backend == backend]
-        name = spec.model.name if len(backends) == 1 else f"{spec.model.name}_{backend}"
+    for builder, fleet in fleets.items():
+        name = names[builder]
         options = spec.triton.model_dump()
 
         def recipe(fleet: list[EnginePlan] = fleet, name: str = name, options: dict[str, Any] = options) -> Recipe:
@@ -198,11 +264,42 @@ def package(
     return tuple(made)
 
 
+def _folder_names(model: str, builders: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """A Triton folder's name for each backend and version: no longer than it takes to tell them apart."""
+    if len(builders) == 1:
+        return {builders[0]: model}
+    names = {}
+    for backend, version in builders:
+        others = [v for b, v in builders if b == backend and v != version]
+        major = version.partition(".")[0]
+        same_major = any(v.partition(".")[0] == major for v in others)
+        names[backend, version] = f"{model}_{backend}" + (version if same_major else major if others else "")
+    return names
+
+
 def _device(plan: EnginePlan) -> dict[str, str]:
     """What running a plan depends on beside the plan: the GPUs, their driver, and the TensorRT that loads it."""
-    found = {f"gpu {number}": f"{g.name}, driver {g.driver}" for number, g in enumerate(gpus())}
-    return found | toolchain(*packages(plan.target.backend))
+    return _gpus() | _toolchain_of(plan.target)
+
+
+def _gpus() -> dict[str, str]:
+    return {f"gpu {number}": f"{g.name}, driver {g.driver}" for number, g in enumerate(gpus())}
+
+
+def _builder(target: Target) -> dict[str, str]:
+    """What a plan depends on beside its parameters: the TensorRT, and the GPUs where it times kernels on them."""
+    return _toolchain_of(target) | (_gpus() if BACKENDS.load(target.backend).NEEDS_GPU_TO_BUILD else {})
+
+
+def _toolchain_of(target: Target) -> dict[str, str]:
+    """Versions of what builds for a target and loads its plans: where it names a Python, those that are there."""
+    if not target.python:
+        return toolchain(*packages(target.backend))
+    backend = BACKENDS.load(target.backend)
+    other = interpreter(target.python, backend.PACKAGE)
+    found = {"interpreter": ".".join(map(str, other.version)), **other.versions(backend.DISTRIBUTIONS, backend.PACKAGE)}
+    return toolchain() | found
 
 
 def _interface_digest(plan: EnginePlan) -> str:
-    return json_digest([as_json(plan.inputs), as_json(plan.outputs), as_json(plan.profiles)])
+    return json_digest([as_json(plan.inputs), as_json(plan.outputs), as_json(plan.profiles), dict(plan.options)])

@@ -212,8 +212,10 @@ def assign_precision(
     front: Front | None,
     data: CalibrationData | None,
     profiles: tuple[OptimizationProfile, ...],
+    *,
+    name: str = "assign precision",
 ) -> TypedOnnx:
-    """Writes the precision into the graph."""
+    """Writes the precision into the graph; ``name`` is what the step is called."""
     fallback = spec.build.allow_precision_fallback
     chosen = precision.assignment_of(front, front.chosen) if front is not None and front.chosen is not None else {}
     wanted = [name for name in spec.calibration.transforms if name in precision.REFINEMENTS] if spec.calibration else []
@@ -242,7 +244,7 @@ def assign_precision(
         )
 
     return steps.take(
-        "assign precision",
+        name,
         TypedOnnx,
         recipe,
         lambda folder: precision.assign_precision(

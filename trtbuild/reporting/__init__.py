@@ -7,6 +7,7 @@ from trtbuild.reporting.delivery import MANIFEST, REPORT, files_of, inputs_read,
 from trtbuild.reporting.document import as_text, files_of_manifest, manifest_document, report_document
 from trtbuild.reporting.log import render_log
 from trtbuild.reporting.markdown import render_report
+from trtbuild.reporting.speed import render_speed
 
 __all__ = [
     "MANIFEST",
@@ -18,6 +19,7 @@ __all__ = [
     "manifest_document",
     "render_log",
     "render_report",
+    "render_speed",
     "report_document",
     "said",
     "warnings_of",

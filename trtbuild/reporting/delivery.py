@@ -68,6 +68,8 @@ def files_of(done: Build) -> dict[Path, StoredFile | str]:
     files[Path(f"{done.name}.{done.precision}.onnx")] = done.typed.model
     for companion in done.typed.model.companions:
         files[Path(companion.path.name)] = companion
+    for file in next((v.golden for v in done.verifications if v.golden), ()):
+        files[Path("golden") / file.path.name] = file
     document = report_document(done)
     files[Path("report.json")] = as_text(document)
     files[REPORT] = render_report(document)

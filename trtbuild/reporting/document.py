@@ -6,13 +6,16 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from trtbuild import __version__
-from trtbuild.artifacts import Build, EnginePlan, Front, StoredFile, TriedTransform, Verification, to_json
+from trtbuild.artifacts import Build, EnginePlan, Estimate, Front, StoredFile, TriedTransform, Verification, to_json
 
 SCHEMA = 1
+
+_LONGEST = 5  # parts of an estimate that a report names
 
 
 def as_text(document: Any) -> str:
@@ -69,6 +72,7 @@ def report_document(done: Build) -> dict[str, Any]:
         "plans": [_plan(p) for p in done.plans],
         "verifications": [_verification(v) for v in done.verifications],
         "benchmark": to_json(done.benchmark) if done.benchmark else None,
+        "speed_gate": to_json(done.speed) if done.speed else None,
         "packages": [
             {"name": m.name, "files": sorted(m.files), "serving": m.serving} for m in done.packaged
         ],
@@ -109,18 +113,33 @@ def _plan(plan: EnginePlan) -> dict[str, Any]:
         "backend_version": plan.backend_version,
         "sha256": plan.plan.sha256,
         "size": plan.plan.size,
+        "reproducible": plan.reproducible,
         "kernels": len(plan.layers),
+        "roles": dict(Counter(layer.role for layer in plan.layers)),
         "work": dict(plan.work.shares),
+        "bytes": to_json(plan.layers.of_profile(0).share_by_bytes()),
         "not_honoured": {n: list(pair) for n, pair in plan.work.not_honoured.items()},
         "layers": [to_json(layer) for layer in plan.layers],
+        "tensors": [to_json(tensor) for tensor in plan.layers.tensors],
+        "vanished": list(plan.layers.vanished),
         "inputs": [to_json(t) for t in plan.inputs],
         "outputs": [to_json(t) for t in plan.outputs],
+        "estimate": _estimate(plan.estimate) if plan.estimate else None,
     }
 
 
+def _estimate(found: Estimate) -> dict[str, Any]:
+    """Totals, and the parts that take longest; every part is what ``trtbuild estimate`` prints."""
+    document: dict[str, Any] = to_json(found)
+    return document | {"parts": [to_json(part) for part in found.longest[:_LONGEST]]}
+
+
 def _verification(proof: Verification) -> dict[str, Any]:
-    document: dict[str, Any] = to_json(proof)
+    document: dict[str, Any] = to_json(replace(proof, golden=()))
     document["passed"] = proof.passed
+    document["golden"] = len([f for f in proof.golden if f.path.suffix == ".npz"])
+    for gate, row in zip(proof.gates, document["gates"], strict=True):
+        row["verdict"] = gate.verdict
     return document
 
 
@@ -148,9 +167,10 @@ def manifest_document(done: Build, files: Mapping[Path, StoredFile | str]) -> di
         "outputs": {
             name.as_posix(): _digest(file) for name, file in lasting.items()
         },
-        "targets": [to_json(p.target) for p in done.plans],
+        "targets": [to_json(replace(p.target, python="")) for p in done.plans],  # a path is of this machine only
         "profiles": [_profile(p) for p in (done.plans[0].profiles if done.plans else ())],
-        "plans": {p.plan.sha256: {"target": p.target.name, "backend_version": p.backend_version, "onnx": p.onnx}
+        "plans": {p.plan.sha256: {"target": p.target.name, "backend_version": p.backend_version, "onnx": p.onnx,
+                                   "reproducible": p.reproducible}
                   for p in done.plans},
         "serving": {m.name: m.serving for m in done.packaged},
         "warnings": list(done.warnings),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trtbuild.console import human_size
-from trtbuild.reporting.said import shares
+from trtbuild.reporting.said import built, shares
+from trtbuild.reporting.speed import render_gate, render_speed
+from trtbuild.reporting.tables import markdown_table as _table
 
 
 def render_report(document: Mapping[str, Any]) -> str:
@@ -30,12 +32,6 @@ def render_report(document: Mapping[str, Any]) -> str:
         _versions(document),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
-    lines += ["| " + " | ".join(str(c).replace("|", "\\|") for c in row) + " |" for row in rows]
-    return "\n".join(lines)
 
 
 def _verdict(d: Mapping[str, Any]) -> str:
@@ -78,14 +74,12 @@ def _accuracy(d: Mapping[str, Any]) -> str:
         parts.append(f"Subject: **{proof['subject']}**, {proof['samples']} {random} samples: {verdict}.")
         if proof["task"]:
             t = proof["task"]
-            drop = t["reference"] - t["subject"]
             parts.append(
-                _table(("metric", "FP32", d["asked"]["precision"], "drop"),
-                       [(t["metric"], f"{t['reference']:.4f}", f"{t['subject']:.4f}", f"{drop:+.4f}")])
+                _table(("metric", "FP32", d["asked"]["precision"], "drop", "95 % interval", "at most (95 %)"),
+                       [(t["metric"], f"{t['reference']:.4f}", f"{t['subject']:.4f}", *_drop(t))])
             )  # fmt: skip
-        rows = [
-            (g["rule"], f"{g['value']:.6g}", "pass" if g["passed"] else "**FAIL**", g["source"]) for g in proof["gates"]
-        ]
+        rows = [(g["rule"], f"{g['value']:.6g}", _VERDICTS[g["verdict"]], g["source"]) for g in proof["gates"]]
+        undecided = [g["undecided"] for g in proof["gates"] if g["undecided"]]
         parts.append(_table(("rule", "measured", "verdict", "from"), rows))
         parts.append(
             _table(
@@ -95,6 +89,7 @@ def _accuracy(d: Mapping[str, Any]) -> str:
                     "smallest",
                     "SQNR dB",
                     "largest error",
+                    "99 % within",
                     "mean error",
                     "FP32 range",
                     "range",
@@ -103,8 +98,18 @@ def _accuracy(d: Mapping[str, Any]) -> str:
                 [_output_row(o) for o in proof["outputs"]],
             )
         )
-        parts += [f"_{note}._" for note in proof["notes"]]
+        parts += [f"_{note}._" for note in (*undecided, *proof["notes"])]
     return "\n\n".join(parts)
+
+
+_VERDICTS = {"passed": "pass", "not passed": "**FAIL**", "cannot tell": "**cannot tell**"}
+
+
+def _drop(task: Mapping[str, Any]) -> tuple[str, str, str]:
+    drop = f"{task['reference'] - task['subject']:+.4f}"
+    interval, bound = task["drop_interval"], task["drop_at_most"]
+    shown = "not known" if interval is None else f"{interval[0]:+.4f} to {interval[1]:+.4f}"
+    return drop, shown, "not known" if bound is None else f"{bound:.4f}"
 
 
 def _output_row(o: Mapping[str, Any]) -> list[str]:
@@ -117,7 +122,8 @@ def _output_row(o: Mapping[str, Any]) -> list[str]:
     )
     return [
         f"`{o['output']}`", f"{o['cosine']:.6f}", f"{o['cosine_min']:.6f}", sqnr, f"{o['max_abs']:.4g}",
-        f"{o['mean_abs']:.4g}", _range(o["reference_range"]), _range(o["subject_range"]), where,
+        "" if o["p99_abs"] is None else f"{o['p99_abs']:.4g}", f"{o['mean_abs']:.4g}", _range(o["reference_range"]),
+        _range(o["subject_range"]), where,
     ]  # fmt: skip
 
 
@@ -128,18 +134,60 @@ def _range(pair: Sequence[float]) -> str:
 def _plans(d: Mapping[str, Any]) -> str:
     rows = [
         (p["target"], p["compute_capability"], f"{p['backend']} {p['backend_version']}", human_size(p["size"]),
-         p["kernels"], shares(p["work"]), f"`{p['sha256'][:16]}`")
+         _kernels(p), shares(p["work"]), _bytes(p), f"`{p['sha256'][:16]}`", built(p["reproducible"]))
         for p in d["plans"]
     ]  # fmt: skip
-    head = ("target", "SM", "built by", "size", "kernels", "matrix work", "SHA-256")
+    head = ("target", "SM", "built by", "size", "kernels", "matrix work", "bytes moved", "SHA-256", "built")
     lines = ["## Engines", _table(head, rows)]
     lines.append("Matrix work is the share of multiply-accumulates by the precision of the kernel that does them, read "
-                 "back from the built engine.")  # fmt: skip
+                 "back from the built engine. Bytes moved are those of every tensor a kernel reads or writes, by the "
+                 "precision it reads in, at the first profile's opt sizes; counted, not measured.")  # fmt: skip
     for plan in d["plans"]:
         if plan["not_honoured"]:
             missed = [(f"`{n}`", asked, got) for n, (asked, got) in plan["not_honoured"].items()]
             lines.append(f"Not as asked on {plan['target']}:\n\n" + _table(("node", "asked", "got"), missed))
-    return "\n\n".join(lines)
+    return "\n\n".join([*lines, *_estimates(d)])
+
+
+def _estimates(d: Mapping[str, Any]) -> list[str]:
+    """What the datasheets say of the plans' times; a report from before there were estimates has none."""
+    found = [p["estimate"] for p in d["plans"] if p.get("estimate")]
+    if not found:
+        return []
+    rows = [
+        (e["target"], f"{e['estimated_seconds'] * 1e6:.0f}", f"{e['estimated_seconds_uncached'] * 1e6:.0f}",
+         shares(e["bound_shares"]), ", ".join(f"{axis} {size}" for axis, size in e["sizes"].items()) or "fixed",
+         _longest(e))
+        for e in found
+    ]  # fmt: skip
+    head = ("target", "estimated us", "nothing cached", "bound by", "at", "longest kernels")
+    text = (
+        "**Estimates, not measurements**, from datasheet rates: each kernel takes the longer of its operations and its "
+    )
+    text += "bytes, what fits into the last-level cache moves for nothing; launches are left out."
+    assumed = dict.fromkeys(f"- {e['target']}: {words}" for e in found for words in e["assumed"])
+    low = [f"- {e['target']}: {len(e['unknown'])} kernels are estimated too low" for e in found if e["unknown"]]
+    return [text, _table(head, rows), *(["\n".join([*assumed, *low])] if assumed or low else [])]
+
+
+def _longest(estimate: Mapping[str, Any]) -> str:
+    whole = estimate["estimated_seconds"] or 1.0
+    share = sum(p["estimated_seconds"] for p in estimate["parts"]) / whole
+    return f"{len(estimate['parts'])} take {share:.0%}: " + ", ".join(f"`{p['name']}`" for p in estimate["parts"])
+
+
+def _kernels(plan: Mapping[str, Any]) -> str:
+    """How many kernels, and how many of them are fused attentions or only move data."""
+    roles = plan.get("roles", {})
+    parts = [f"{roles[role]} {role}" for role in ("attention", "reformat") if roles.get(role)]
+    return f"{plan['kernels']}" + (f" ({', '.join(parts)})" if parts else "")
+
+
+def _bytes(plan: Mapping[str, Any]) -> str:
+    said = plan.get("bytes", {"shares": {}, "unknown": 0})
+    if not said["shares"]:
+        return "not known"
+    return shares(said["shares"]) + (f"; {said['unknown']} kernels not known" if said["unknown"] else "")
 
 
 def _sizes(d: Mapping[str, Any]) -> str:
@@ -222,14 +270,12 @@ def _front(search: Mapping[str, Any]) -> list[str]:
 
 def _bench(d: Mapping[str, Any]) -> str:
     measured = d["benchmark"]
-    if not measured:
-        return "## Speed\n\nNot run on a GPU: this machine has none of the targets' compute capability."
-    rows = [
-        (t["subject"], ", ".join(f"{n}:{'x'.join(map(str, s))}" for n, s in t["shapes"].items()),
-         *(f"{t['latency'][which]:.3f}" for which in ("p50", "p95", "p99")), f"{t['throughput']:.0f}")
-        for t in measured["timings"]
-    ]  # fmt: skip
-    return "## Speed\n\n" + _table(("subject", "shapes", "p50 ms", "p95 ms", "p99 ms", "rows/s"), rows)
+    said = (
+        render_speed(measured)
+        if measured
+        else "Not run on a GPU: this machine has none of the targets' compute capability."
+    )
+    return "\n\n".join(part for part in ("## Speed", said, render_gate(d.get("speed_gate"))) if part)
 
 
 def _serving(d: Mapping[str, Any]) -> str:

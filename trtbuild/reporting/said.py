@@ -8,12 +8,16 @@ from collections.abc import Mapping
 from trtbuild.artifacts import (
     Benchmark,
     CalibrationTable,
+    Diagnosis,
     EnginePlan,
     EqualizedOnnx,
     ExportedOnnx,
     Front,
     FrontPoint,
+    OutputComparison,
     RewrittenOnnx,
+    SpeedGate,
+    TaskScore,
     TensorRange,
     TriedTransform,
     TritonModel,
@@ -99,33 +103,93 @@ def assign_precision(done: TypedOnnx) -> list[str]:
 def compile(done: EnginePlan) -> list[str]:  # noqa: A001
     """Size, kernels, shares of the matrix work."""
     head = f"{human_size(done.plan.size)}, {len(done.layers)} kernels; matrix work {shares(done.work.shares)}"
-    return [head, f"{done.target.backend} {done.backend_version} for {done.target.compute_capability}", *done.warnings]
+    by = f"{done.target.backend} {done.backend_version} for {done.target.compute_capability}"
+    return [head, by if done.reproducible is None else f"{by}; {built(done.reproducible)}", *done.warnings]
+
+
+def built(reproducible: bool | None) -> str:
+    """What is known of a plan's second build."""
+    if reproducible is None:
+        return "built once"
+    return "built twice, the same bytes" if reproducible else "built twice, other bytes"
 
 
 def verify(done: Verification) -> list[str]:
     """Verdict, what was run, each gate and each output."""
-    gates = [f"{'pass' if g.passed else 'FAIL'}  {g.rule}: {g.value:.6g} ({g.source})" for g in done.gates]
-    outputs = [
-        f"{o.output}: cosine {o.cosine:.6f} (smallest {o.cosine_min:.6f}), SQNR "
-        f"{'exact' if o.sqnr_db is None else f'{o.sqnr_db:.1f} dB'}, largest error {o.max_abs:.4g}"
-        for o in done.outputs
+    words = {"passed": "pass", "not passed": "FAIL", "cannot tell": "CANNOT TELL"}
+    gates = [
+        f"{words[g.verdict]}  {g.rule}: {g.value:.6g} ({g.source})" + (f"; {g.undecided}" if g.undecided else "")
+        for g in done.gates
     ]
     task = []
     if done.task:
-        task = [f"{done.task.metric}: fp32 {done.task.reference:.4f}, {done.subject} {done.task.subject:.4f}"]
+        t = done.task
+        task = [f"{t.metric}: fp32 {t.reference:.4f}, {done.subject} {t.subject:.4f}{_interval(t)}"]
     verdict = "passed" if done.passed else "NOT PASSED"
+    outputs = [_output(o) for o in done.outputs]
     main = (task or outputs or [""])[0]
     return [f"{verdict} on {done.samples} samples ({done.subject}); {main}", *gates, *outputs, *done.notes]
 
 
+def _interval(task: TaskScore) -> str:
+    if task.drop_interval is None or task.drop_at_most is None:
+        return ""
+    low, high = task.drop_interval
+    return f" (drop {task.drop:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}, at most {task.drop_at_most:.4f})"
+
+
+def _output(o: OutputComparison) -> str:
+    text = (
+        f"{o.output}: cosine {o.cosine:.6f} (smallest {o.cosine_min:.6f}), SQNR "
+        f"{'exact' if o.sqnr_db is None else f'{o.sqnr_db:.1f} dB'}, largest error {o.max_abs:.4g}"
+    )
+    if o.p99_abs is not None:
+        text += f" (99 % within {o.p99_abs:.4g})"
+    if o.scores is not None:
+        text += f", same top class in {100 * o.scores.top1:.2f} % of {o.scores.rows}"
+    return text
+
+
+def debug(done: Diagnosis) -> list[str]:
+    """The first tensor past the bound, the nodes that add most error, and what to do."""
+    ended = "NaN or Inf" if done.output_db is None else f"SQNR {done.output_db:.1f} dB"
+    first = (
+        f"first past {done.bound_db:g} dB: {done.first}" if done.first else f"no tensor is past {done.bound_db:g} dB"
+    )
+    lines = [f"outputs: {ended}, cosine {done.output_cosine:.6f}; {first}"]
+    for suspect in done.suspects:
+        own = "makes NaN or Inf" if suspect.local_db is None else f"adds {suspect.local_db:.1f} dB"
+        without = "NaN or Inf stay" if suspect.healed_db is None else f"{suspect.healed_db:.1f} dB without it"
+        lines.append(f"{suspect.node} ({suspect.op}): {suspect.cause}; {own}; {without}")
+        lines.append(f"    {suspect.explanation}")
+    lines += [f"advice: {line}" for line in done.advice]
+    if done.command:
+        lines.append(f"reproduce: {done.command}")
+    return [*lines, *done.notes]
+
+
 def bench(done: Benchmark) -> list[str]:
-    """Each timing."""
+    """What was measured, each timing, and what to know."""
     rows = [
         f"{t.subject} at {_shapes(t.shapes)}: p50 {t.latency.p50:.3f} ms, p99 {t.latency.p99:.3f} ms, "
         f"{t.throughput:.0f} rows/s"
         for t in done.timings
     ]
-    return [f"{len(rows)} subjects side by side" + (f" on {done.gpu}" if done.gpu else ""), *rows, *done.notes]
+    subjects = len({t.subject for t in done.timings})
+    places = len({(t.profile, t.end, t.axis) for t in done.timings})
+    head = f"{subjects} subjects side by side at {places} shape{'s' if places != 1 else ''}"
+    advice = [f"{a.said} {' '.join(a.paste.split())}".rstrip() for a in done.advice]
+    return [head + (f" on {done.gpu}" if done.gpu else ""), *rows, *done.notes, *advice]
+
+
+def speed(gate: SpeedGate) -> str:
+    """The speed gate in one line."""
+    measured = [
+        f"{r.target} {r.engine_ms:.3f} ms beside {r.sibling_ms:.3f} ms in FP16: {'pass' if r.passed else 'SLOWER'}"
+        for r in gate.results
+    ]
+    accepted = ["accepted by the spec"] if gate.allowed and not all(r.passed for r in gate.results) else []
+    return "; ".join([*measured, *accepted, *([gate.note] if gate.note else [])])
 
 
 def package(done: TritonModel) -> list[str]:

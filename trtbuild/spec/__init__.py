@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from trtbuild.artifacts import QUANTIZED, Target
 from trtbuild.errors import SpecError, UsageError
-from trtbuild.spec.model import AccuracySpec, BuildSpec, CalibrationSpec, InputSpec, ModelSpec, Spec, TritonSpec
+from trtbuild.spec.build import BuildSpec
+from trtbuild.spec.model import AccuracySpec, CalibrationSpec, InputSpec, ModelSpec, Spec, TritonSpec
 from trtbuild.spec.profiles import check_profiles
-from trtbuild.spec.targets import check_target, resolve_target, shipped_targets
+from trtbuild.spec.targets import check_capability, check_precision, check_target, resolve_target, shipped_targets
 
 __all__ = [
     "AccuracySpec",
@@ -20,6 +22,8 @@ __all__ = [
     "ModelSpec",
     "Spec",
     "TritonSpec",
+    "check_capability",
+    "check_precision",
     "check_profiles",
     "check_target",
     "load_spec",
@@ -80,11 +84,25 @@ def _check(spec: Spec, file: str, document: Any) -> None:
     if spec.model.inputs:
         check_profiles(spec.input_tensors(), spec.optimization_profiles(), f"{file}:{line_of(document, ('profiles',))}")
     for number, fields in enumerate(spec.targets):
-        try:
-            check_target(fields.target(), spec.precision)
-        except SpecError as error:
-            place = f"{file}:{line_of(document, ('targets', number))}"
-            raise SpecError(f"{error.place}: {error.message}", place=place, hint=error.hint) from error
+        target = fields.target()
+        _at(file, document, ("targets", number), check_target, target, spec.precision)
+        if spec.precision in (*QUANTIZED, "best"):
+            _at(file, document, ("rest",), check_precision, target, spec.rest)
+        for pattern, precision in spec.precision_overrides.items():
+            _at(file, document, ("precision_overrides", pattern), check_precision, target, precision)
+
+
+def _at(
+    file: str, document: Any, key: tuple[str | int, ...], check: Callable[..., None], target: Target, asked: str
+) -> None:
+    """Runs a check; what it refuses is the fault of one line of the spec."""
+    from trtbuild.spec.yamlfile import line_of
+
+    try:
+        check(target, asked)
+    except SpecError as error:
+        place = f"{file}:{line_of(document, key)}"
+        raise SpecError(f"{error.place}: {error.message}", place=place, hint=error.hint) from error
 
 
 def _from_environment(variables: Mapping[str, str]) -> list[tuple[tuple[str, ...], Any, str]]:

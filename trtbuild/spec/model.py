@@ -9,7 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from trtbuild.artifacts import CALIBRATED, AxisRange, NodePrecision, OptimizationProfile, Precision, TensorSpec
 from trtbuild.registry import nearest_hint
+from trtbuild.spec.build import BuildSpec
 from trtbuild.spec.profiles import Profile
+from trtbuild.spec.speed import SpeedSpec
 from trtbuild.spec.targets import TargetSpec
 
 DTypeName = Literal[
@@ -119,6 +121,20 @@ class CalibrationSpec(_Strict):
         return names
 
 
+FidelityMetric = Literal[
+    "cosine", "sqnr", "psnr", "top1_agreement", "top5_agreement", "max_abs", "p99_abs", "max_rel", "p99_rel", "kl"
+]
+"""Metrics of an output against the FP32 reference's; the last five are errors and take ``max``."""
+
+
+class OutputRuleSpec(_Strict):
+    """What one output must pass, instead of the rule for all."""
+
+    metric: FidelityMetric = Field(description="Taken against the FP32 reference.")
+    min: float | None = Field(None, description="Smallest value that passes.")
+    max: float | None = Field(None, description="Largest value that passes, for errors.")
+
+
 class AccuracySpec(_Strict):
     """Held-out data and the rule the result must pass."""
 
@@ -130,19 +146,31 @@ class AccuracySpec(_Strict):
     samples: int = Field(512, ge=1, description="Rows to run at most.")
     metric: str = Field(
         "cosine",
-        description="cosine or sqnr (against the FP32 reference), top1 (needs labels), or file.py:function taking "
-        "(outputs, labels) and returning one score a row.",
+        description="Against the FP32 reference: cosine, sqnr, psnr, top1_agreement, top5_agreement (min) or max_abs, "
+        "p99_abs, max_rel, p99_rel, kl (max). Against labels, on both sides: top1, or file.py:function taking "
+        "(outputs, labels) and returning one score a row (min, max_drop).",
     )
     min: float | None = Field(None, description="Smallest value of the metric that passes.")
+    max: float | None = Field(None, description="Largest value that passes, for metrics that are errors.")
     max_drop: float | None = Field(
-        None, ge=0, description="Largest drop of a task metric against FP32 that passes, in the metric's unit."
+        None,
+        ge=0,
+        description="Largest drop of a task metric against FP32 that passes, in the metric's unit. With 95 % "
+        "confidence: too few rows to tell do not pass.",
+    )
+    outputs: dict[str, OutputRuleSpec] = Field(
+        default_factory=dict,
+        description="Output name to the rule for it, for example {boxes: {metric: max_abs, max: 0.01}}.",
+    )
+    golden: int = Field(
+        8, ge=0, description="Held-out samples that are kept with the reference's answers in golden/, for serving."
     )
 
     @model_validator(mode="after")
     def _bounds(self) -> AccuracySpec:
         if self.max_drop is not None and self.metric in ("cosine", "sqnr"):
             raise ValueError(f"max_drop is for task metrics such as top1; {self.metric} takes min")
-        if self.min is None and self.max_drop is None:
+        if self.min is None and self.max_drop is None and self.max is None:
             raise ValueError("say what passes: min (for cosine, sqnr or a score) or max_drop (for a task metric)")
         return self
 
@@ -157,19 +185,6 @@ class SearchSpec(_Strict):
     time_budget_s: float | None = Field(
         None, gt=0, description="Seconds of measuring after which the best graph so far is taken; default: no limit."
     )
-
-
-class BuildSpec(_Strict):
-    """Options of the engine build."""
-
-    allow_precision_fallback: bool = Field(
-        False, description="Accept a plan whose matrix work does not all run in the precision asked for."
-    )
-    timeout_s: float = Field(3600, gt=0, description="Seconds after which a build is stopped.")
-    optimization_level: int | None = Field(
-        None, ge=0, le=5, description="Builder optimisation level; TensorRT-RTX accepts and ignores it."
-    )
-    workspace_mib: int | None = Field(None, ge=1, description="Limit of the builder's workspace, MiB; default: none.")
 
 
 class RewriteSpec(_Strict):
@@ -224,6 +239,7 @@ class Spec(_Strict):
     accuracy: AccuracySpec | None = None
     targets: list[TargetSpec] = Field(min_length=1, description="Names from `trtbuild targets`, or written out.")
     build: BuildSpec = Field(default_factory=BuildSpec)
+    speed: SpeedSpec = Field(default_factory=SpeedSpec)
     triton: TritonSpec = Field(default_factory=TritonSpec)
     output: str = Field("build", description="Folder for the results, relative to the spec.")
     _folder: Path = PrivateAttr(default_factory=Path.cwd)

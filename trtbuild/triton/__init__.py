@@ -46,12 +46,18 @@ def package(
     Raises:
         IntegrityError: Nothing verifies a plan.
         AccuracyError: A plan's verification did not pass.
-        SpecError: The plans differ in inputs, outputs or profiles, or are of several backends.
+        SpecError: The plans differ in inputs, outputs or profiles, or are of several backends; or one cannot be served.
     """
     if not plans:
         raise SpecError("there is no plan to package", place="package", hint="compile at least one target")
     for plan in plans:
         _hold_verified(plan, verifications)
+        if plan.not_ready:
+            raise SpecError(
+                f"Triton cannot serve this plan: {plan.not_ready}",
+                place=f"target {plan.target.name}",
+                hint="build it again without that option",
+            )
     _hold_alike(plans)
     fleet = {p.target.compute_capability: p for p in plans}  # two targets of one capability share their plan
     single = len(fleet) == 1
@@ -77,7 +83,17 @@ def package(
 
 
 def _notes(plan: EnginePlan) -> list[str]:
-    """What Triton will do that the plan cannot take."""
+    """What Triton will do that the plan cannot take, and what it has to be told to load it."""
+    told = {
+        "version_compatible": "a version-compatible plan: start Triton with --backend-config=tensorrt,"
+        "version-compatible=true",
+        "plugins": "the plan has plug-ins: start Triton with --backend-config=tensorrt,plugins=<their files>",
+    }
+    return [*_first_batch(plan), *(said for option, said in told.items() if plan.options.get(option))]
+
+
+def _first_batch(plan: EnginePlan) -> list[str]:
+    """A note where the profiles leave out a single request."""
     axis = batch_axis((*plan.inputs, *plan.outputs))
     smallest = min((p.axes[axis].min for p in plan.profiles), default=1) if axis else 1
     if smallest > 1:

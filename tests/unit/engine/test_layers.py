@@ -1,10 +1,10 @@
-import json
+import math
 
 import pytest
 from quantized_models import FORMATS_OF
 
-from trtbuild.artifacts import EngineLayer
-from trtbuild.engine.layers import from_inspector, from_log, precision_share
+from trtbuild.artifacts import EngineLayer, EngineLayers, EngineTensor, LayerTensor
+from trtbuild.engine.layers import from_log, precision_share
 
 
 def layer(precision, *nodes, kind="gemm"):
@@ -99,16 +99,15 @@ def test_a_weight_expanded_by_another_kernel_is_not_honoured():
 
 
 def test_a_log_without_layers_has_none():
-    assert from_log("") == from_log("Layers:\n") == from_log("something else") == ()
+    assert from_log("") == from_log("Layers:\n") == from_log("something else") == EngineLayers()
 
 
 def test_what_follows_the_layers_is_no_kernel():
     line = (
         "Name: a, LayerType: gemm, Inputs: [ { Datatype: Half }], Constants: [], Outputs: [], Metadata: [ONNX Layer: n]"
     )
-    assert from_log(f"Layers:\n{line}\n\nI/O Tensors:\nName: x, LayerType: y") == (
-        EngineLayer("a", "gemm", "fp16", ("n",)),
-    )
+    found = from_log(f"Layers:\n{line}\n\nI/O Tensors:\nName: x, LayerType: y")
+    assert [(k.name, k.kind, k.precision, k.onnx_nodes) for k in found] == [("a", "gemm", "fp16", ("n",))]
 
 
 def test_a_name_may_hold_commas_and_brackets():
@@ -122,22 +121,6 @@ def test_a_name_may_hold_commas_and_brackets():
 def test_a_kernel_of_constants_only_takes_their_type():
     line = "Name: a, LayerType: gemm, Inputs: [], Constants: [ { Datatype: BFloat16 }], Outputs: [ { Datatype: Float }]"
     assert from_log(line)[0].precision == "bf16"
-
-
-def test_the_inspectors_json():
-    document = {
-        "Layers": [
-            {"Name": "a", "LayerType": "gemm", "Inputs": [{"Format/Datatype": "Row major linear FP16 format"}],
-             "Metadata": "[ONNX Layer: n]\x1e[ONNX Layer: m]"},
-            {"Name": "b", "LayerType": "conv", "Inputs": [{"Datatype": "Int8"}, {"Datatype": "Float"}]},
-            "only a name",
-        ]
-    }  # fmt: skip
-    assert from_inspector(json.dumps(document)) == (
-        EngineLayer("a", "gemm", "fp16", ("n", "m")),
-        EngineLayer("b", "conv", "int8", ()),
-        EngineLayer("only a name", "", "unknown", ()),
-    )
 
 
 def test_shares_are_weighted_by_work_and_add_up():
@@ -170,3 +153,62 @@ def test_an_elementwise_kernel_that_names_a_matrix_node_does_not_speak_for_it():
 def test_a_model_without_matrix_work_has_no_shares():
     found = precision_share([layer("fp32", "relu", kind="kgen")], {}, {})
     assert (found.shares, found.nodes, found.not_honoured) == ({}, {}, {})
+
+
+def test_the_tensors_of_a_real_kernel(golden):
+    convolution = from_log((golden / "cnn_int8.layers").read_text())[2]
+    assert convolution.inputs == (
+        LayerTensor(
+            "__mye864/c1/Conv_output_0_before_bias.1_10_myl0", "int8", (-1, 4, 8, 8), "(NHWC) Channel major format"
+        ),
+    )
+    assert [(t.dtype, t.dims) for t in convolution.constants] == [
+        ("int8", (16, 4, 3, 3)), ("fp32", (1, 16, 1, 1)), ("fp32", (1, 16, 1, 1)),
+    ]  # fmt: skip
+    assert [(t.dtype, t.dims, t.layout) for t in convolution.outputs] == [("fp32", (-1, 16, 8, 8), "NHWC")]
+    assert (convolution.tactic, convolution.stream, convolution.profile) == ("__myelin_CASK_STUB", 0, 0)
+
+
+def test_the_inputs_and_outputs_of_a_real_engine(golden):
+    assert from_log((golden / "mixed_formats.layers").read_text()).tensors == (
+        EngineTensor(
+            "x", "input", "fp32", (-1, -1, 64), (((1, 1, 64), (2, 8, 64), (4, 16, 64)),),
+            "Row major linear FP32 format (kLINEAR)",
+        ),
+        EngineTensor("y", "output", "fp32", (-1, -1, 64), (), "Row major linear FP32 format (kLINEAR)"),
+    )  # fmt: skip
+
+
+def test_the_roles_of_real_kernels(golden):
+    found = from_log((golden / "cnn_fp16.layers").read_text())
+    assert [k.role for k in found] == ["other", "reformat", "matrix", "matrix", "generated", "matrix"]
+    assert found[1].conversion == "fp32 Linear -> fp16 NHWC"
+    assert found[1].operations == ("Cast", "Repl", "Conc")
+
+
+def test_a_node_may_be_named_like_a_fused_attention(golden):
+    line = "Name: _gemm_mha_v2_myl0_1, LayerType: gemm, Inputs: [], Outputs: [], TacticName: __myelin_CASK_STUB"
+    assert from_log(line)[0].role == "matrix"
+    assert from_log(line.replace("__myelin_CASK_STUB", "_gemm_mha_v2_0x6f"))[0].role == "attention"
+
+
+def test_the_bytes_of_a_kernel_of_fixed_shapes(golden):
+    kernels = from_log((golden / "row_int4.layers").read_text())
+    assert any(t.dtype == "int4" for k in kernels for t in k.constants)
+    for kernel in kernels:
+        tensors = (*kernel.inputs, *kernel.outputs, *kernel.constants)
+        bits = {"int4": 4, "fp16": 16, "fp32": 32}
+        assert kernel.bytes == sum(math.prod(t.dims) * bits[t.dtype] // 8 for t in tensors)
+    share = kernels.share_by_bytes()
+    assert (sum(share.shares.values()), share.unknown) == (pytest.approx(1), 0)
+
+
+def test_bytes_are_not_known_where_an_axis_is_dynamic(golden):
+    kernels = from_log((golden / "cnn_int8.layers").read_text())
+    assert kernels[2].bytes is None
+    assert kernels.share_by_bytes().unknown == 7
+
+
+def test_nodes_with_brackets_in_their_names():
+    line = "Name: a, LayerType: gemm, Inputs: [], Outputs: [], Metadata: [ONNX Layer: m[0]/n][ONNX Layer: [1]][ONNX Layer: o]"
+    assert from_log(line)[0].onnx_nodes == ("m[0]/n", "[1]", "o")

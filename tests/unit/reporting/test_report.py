@@ -14,11 +14,18 @@ from trtbuild.artifacts import (
     CalibrationTable,
     DeclinedMatch,
     EngineLayer,
+    EngineLayers,
+    Estimate,
     ExportedOnnx,
+    GpuState,
     Latency,
+    PartEstimate,
     PrecisionShare,
+    ProfileAdvice,
     RewrittenOnnx,
     ShapeParity,
+    SpeedGate,
+    SpeedResult,
     StageRecord,
     StoredFile,
     TaskScore,
@@ -36,7 +43,7 @@ def build(folder, **changes):
     one = dataclasses.replace(
         plan(folder),
         work=PrecisionShare({"int8": 0.75, "fp32": 0.25}, {"a": "int8", "b": "fp32"}, {"b": ("int8", "fp32")}),
-        layers=(EngineLayer("k", "gemm", "int8", ("a",)),),
+        layers=EngineLayers((EngineLayer("k", "gemm", "int8", ("a",)),)),
     )
     done = Build(
         name="net",
@@ -151,9 +158,34 @@ def test_a_real_comparison_is_rendered(tmp_path):
 
 
 def test_a_benchmark_is_rendered(tmp_path):
-    row = Timing("plan sm89", {"x": (8, 3, 16)}, Latency(1.5, 2, 3, 1.6, 100), 5000.0)
-    text = render_report(report_document(build(tmp_path, benchmark=Benchmark((row,), "RTX 4090"))))
-    assert "| plan sm89 | x:8x3x16 | 1.500 | 2.000 | 3.000 | 5000 |" in text
+    times = Latency(p50=1.5, p90=1.8, p95=2, p99=3, mean=1.6, min=1, max=4, spread=0.1, runs=100)
+    parts = {"compute": dataclasses.replace(times, p50=1.25), "enqueue": dataclasses.replace(times, p50=0.5)}
+    row = Timing("plan sm89", {"x": (8, 3, 16)}, times, 5000.0, 8, 0, "opt", None, parts, 2.0, "RTX 4090")
+    state = GpuState("before", "RTX 4090", "0", 2500, None, 2600, 300.0, 450.0, 60, 1024, ("power cap",))
+    advice = ProfileAdvice("plan sm89", 0, "max", "n", 3.0, "profiles:\n  - {n: [1, 2, 3]}", "Split it.")
+    measured = Benchmark((row,), "RTX 4090", ("a note",), "onnx", (state,), (advice,))
+    text = render_report(report_document(build(tmp_path, benchmark=measured)))
+    shown = "| plan sm89 | profile 0, opt | x:8x3x16 | 1.500 | 1.800 | 2.000 | 3.000 | 10% | 5000 | 2.00 | 100 |"
+    assert shown in text
+    assert "median of `onnx` over this one's" in text
+    assert "| plan sm89 | profile 0, opt | x:8x3x16 |  | 1.250 |  | 0.500 |" in text
+    assert "| RTX 4090 | before | 2500 | not known | 300 | 60 | 1024 | power cap |" in text
+    assert "- a note" in text
+    assert "Split it.\n\n```yaml\nprofiles:\n  - {n: [1, 2, 3]}\n```" in text
+
+
+def test_a_speed_gate_that_does_not_pass_fails_the_build_and_is_shown(tmp_path):
+    done = build(tmp_path, speed=SpeedGate((SpeedResult("t", 0, 2.0, 1.0, 0.02),)))
+    assert not done.passed
+    assert "**fail**" in render_report(report_document(done))
+    allowed = dataclasses.replace(done, speed=dataclasses.replace(done.speed, allowed=True))
+    assert allowed.passed
+
+
+def test_a_speed_gate_that_was_not_applied_says_so(tmp_path):
+    done = build(tmp_path, speed=SpeedGate((), False, "speed gate not applied: not run on a GPU"))
+    assert done.passed
+    assert "Speed gate not applied: not run on a GPU." in render_report(report_document(done))
 
 
 def test_no_calibration_is_no_row(tmp_path):
@@ -220,3 +252,19 @@ def test_the_headlines_say_what_matters(tmp_path):
     assert said.calibrate(done.table)[0] == "entropy, 512 samples, 1 tensors"
     assert "RANDOM" in said.calibrate(dataclasses.replace(done.table, synthetic=True))[0]
     assert said.verify(proof(passed=False))[0].startswith("NOT PASSED")
+
+
+def test_an_estimate_is_called_one_wherever_it_stands(tmp_path):
+    part = PartEstimate("gemm_1", ("fc",), "int8", 10, 20, "compute", 3e-6, 4e-6)
+    estimate = Estimate("int8", "l4", {"batch": 8}, (part,) * 7, 21e-6, 28e-6, {"compute": 1.0}, ("k",), ("a guess",))
+    done = build(tmp_path)
+    done = dataclasses.replace(done, plans=(dataclasses.replace(done.plans[0], estimate=estimate),))
+    document = report_document(done)
+    found = document["plans"][0]["estimate"]
+    assert found["estimated_seconds"] == 21e-6
+    assert len(found["parts"]) == 5
+    text = render_report(document)
+    assert "**Estimates, not measurements**" in text
+    assert "| l4 | 21 | 28 | compute 100 % | batch 8 | 5 take 71%: `gemm_1`" in text
+    assert "- l4: a guess\n- l4: 1 kernels are estimated too low" in text
+    assert "stimate" not in render_report(report_document(build(tmp_path))), "nothing is said where there is none"

@@ -4,7 +4,8 @@ from onnx import TensorProto, helper
 from onnx_models import model, node, tensor
 from onnx_text import parsed
 
-from trtbuild.rewriter.unbuildable import LARGEST_TOP_K, RTX, module_path, unbuildable
+from trtbuild.provenance import module_path
+from trtbuild.rewriter.unbuildable import LARGEST_TOP_K, RTX, unbuildable
 
 INT64 = TensorProto.INT64
 

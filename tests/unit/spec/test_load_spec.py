@@ -113,7 +113,7 @@ def test_an_override_below_a_plain_value_is_refused(load):
         ("shape: [batch, seq]}\n    mask", "shape: [batch, 0]}\n    mask", 5, "size 0 is not possible", "a name"),
         ("metric: cosine, min: 0.995", "metric: cosine", 13, "say what passes", None),
         ("metric: cosine, min: 0.995", "metric: cosine, max_drop: 0.1", 13, "max_drop is for task metrics", None),
-        ('"9.0"}', '"7.0"}', 14, "cannot do int8", "Turing"),
+        ('"9.0"}', '"7.0"}', 14, "too old", "Turing"),
         (
             "backend: tensorrt,",
             "backend: tensorrt_rtx,",
@@ -230,3 +230,31 @@ def test_only_precisions_with_activations_need_calibration(load, precision, need
         assert f"precision {precision} needs a calibration block" in refused(load, text).message
     else:
         assert load(text).calibration is None
+
+
+@pytest.mark.parametrize(
+    ("precision", "extra", "words"),
+    [
+        ("int8", "precision_overrides:\n  '*attention*': fp16\n  'head*': fp8\n", ":{line}: target rtx3090: compute capability 8.6 cannot do fp8"),
+        ("int8", "rest: fp16\nprecision_overrides: {'*': int4}\n", None),
+    ],
+)  # fmt: skip
+def test_what_some_nodes_are_asked_to_be_in_is_held_against_every_target(tmp_path, precision, extra, words):
+    file = tmp_path / "trtbuild.yaml"
+    text = f"model: {{name: m, source: m.onnx}}\nprecision: {precision}\ncalibration: {{reader: random}}\ntargets: [rtx5090, rtx3090]\n{extra}"
+    file.write_text(text)
+    if words is None:
+        load_spec(file, environment={})
+        return
+    with pytest.raises(SpecError) as caught:
+        load_spec(file, environment={})
+    line = text[: text.index("'head*'")].count("\n") + 1
+    assert words.format(line=line) in str(caught.value)
+    assert "take precision int8" in caught.value.hint
+
+
+def test_the_rest_of_a_quantised_graph_is_held_against_every_target(tmp_path):
+    file = tmp_path / "trtbuild.yaml"
+    file.write_text("model: {name: m, source: m.onnx}\nprecision: int8_weights\nrest: bf16\ntargets: [t4]\n")
+    with pytest.raises(SpecError, match="yaml:3: target t4: compute capability 7.5 cannot do bf16"):
+        load_spec(file, environment={})

@@ -66,6 +66,23 @@ def test_plans_of_two_backends_are_refused(tmp_path):
         packaged([plan(tmp_path), plan(tmp_path, "9.0", backend="tensorrt")], [proof()], tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"strip_weights": True, "refit": "any"}, "refitted first"), ({"runtime_platform": "windows_amd64"}, "windows")],
+)
+def test_a_plan_that_cannot_be_served_as_it_is_is_refused(tmp_path, options, words):
+    one = dataclasses.replace(plan(tmp_path), options=options)
+    with pytest.raises(SpecError, match=f"Triton cannot serve this plan.*{words}"):
+        packaged([one], [proof()], tmp_path)
+
+
+def test_what_triton_has_to_be_told_is_said(tmp_path):
+    plain = packaged([plan(tmp_path)], [proof()], tmp_path).notes
+    options = {"version_compatible": True, "plugins": ["a digest"]}
+    noted = packaged([dataclasses.replace(plan(tmp_path), options=options)], [proof()], tmp_path).notes
+    assert ["version-compatible=true" in n or "plugins=" in n for n in noted[len(plain) :]] == [True, True]
+
+
 def test_no_plan_is_refused(tmp_path):
     with pytest.raises(SpecError, match="no plan to package"):
         packaged([], [proof()], tmp_path)

@@ -5,7 +5,8 @@ import pytest
 
 from trtbuild.artifacts import OutputComparison, TaskScore
 from trtbuild.errors import FeedError, UsageError
-from trtbuild.verification.gates import DEFAULT_COSINE, Rule, TaskMetric, judge
+from trtbuild.verification.gates import DEFAULT_COSINE, Rule, judge
+from trtbuild.verification.task import TaskMetric
 
 
 def output(cosine=1.0, sqnr=40.0, nonfinite=0, name="y"):
@@ -111,3 +112,37 @@ def test_an_unknown_metric_is_refused():
 def test_a_rule_that_holds_nothing_is_refused(words):
     with pytest.raises(UsageError):
         Rule(**words)
+
+
+def test_an_error_takes_max():
+    rule = Rule("max_abs", max=0.1)
+    assert verdicts(rule, [output()]) == [FINITE, ("max_abs <= 0.1", True)]
+    assert verdicts(Rule("max_abs", max=0.09), [output()])[1][1] is False
+    with pytest.raises(UsageError, match="max_abs takes no min"):
+        Rule("max_abs", min=0.1, max=0.2)
+    with pytest.raises(UsageError, match="says nothing"):
+        Rule("kl")
+
+
+def test_an_output_may_have_a_rule_of_its_own():
+    rule = Rule("cosine", min=0.99, outputs={"boxes": Rule("max_abs", max=0.05)})
+    gates = judge(rule, [output(0.995, name="logits"), output(0.5, name="boxes")], None)
+    assert [(g.rule, g.passed) for g in gates] == [
+        FINITE, ("cosine >= 0.99", True), ("boxes: max_abs <= 0.05", False),
+    ]  # fmt: skip
+
+
+def test_a_rule_for_an_output_that_is_not_there():
+    with pytest.raises(UsageError, match="no output 'box'") as caught:
+        judge(Rule("cosine", min=0.9, outputs={"box": Rule("max_abs", max=1)}), [output(name="boxes")], None)
+    assert "boxes" in caught.value.hint
+
+
+def test_scores_need_classes():
+    with pytest.raises(UsageError, match="scores of classes"):
+        judge(Rule("top1_agreement", min=0.9), [output()], None)
+
+
+def test_one_output_takes_no_task_metric():
+    with pytest.raises(UsageError, match="compares it with the reference"):
+        Rule("cosine", min=0.9, outputs={"y": Rule("top1", min=0.5)})

@@ -1,0 +1,210 @@
+"""Finds where two forms of one model part: the tensors, the nodes, the cause, and the smallest part that shows it.
+
+The subject's graph is cut at every tensor that the reference has too. Each part runs on the reference's values, so that
+its own error is seen apart from what came down to it. The parts that add most are then healed one at a time, their own
+error taken away and all other left, to see what each of them does to the outputs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtbuild import onnxfile
+from trtbuild.artifacts import Diagnosis, StoredFile, Suspect, TensorError
+from trtbuild.debugging.advice import advice
+from trtbuild.debugging.alignment import Segment, pairs, segments
+from trtbuild.debugging.causes import Scene, cause_of
+from trtbuild.debugging.measuring import errors_of, reference_values, without_own_error
+from trtbuild.debugging.parts import RESULT, Graph, cut, exposing, run
+from trtbuild.debugging.reduction import reduce_to
+from trtbuild.errors import FeedError, IntegrityError
+from trtbuild.matrixops import lowest_precision, node_precisions
+from trtbuild.metrics import PairStatistics
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from onnx import ModelProto
+
+    Arrays = Mapping[str, NDArray[Any]]
+
+BOUND_DB: Mapping[str, float] = {"fp32": 60, "fp16": 30, "bf16": 20}
+"""What a tensor is held to when nobody says, by the subject's precision, dB; 10 for what is quantised."""
+
+EXACT_DB = 999.0
+_CANDIDATES = 8
+_SHOWN = 5
+
+__all__ = ["BOUND_DB", "debug"]
+
+
+def debug(
+    reference: Path | StoredFile,
+    subject: Path | StoredFile,
+    feed: Mapping[str, Any],
+    *,
+    bound_db: float | None = None,
+    budget_mb: float = 512,
+    reduced: Path | None = None,
+    on_progress: Callable[[float, str], None] = lambda _share, _said: None,
+) -> Diagnosis:
+    """Looks for the place where a subject's numbers leave its reference's.
+
+    Args:
+        reference: The ONNX file that is right.
+        subject: The ONNX file that is not: rewritten, or typed. FP16 and BF16 are emulated.
+        feed: One feed of both; a few rows do.
+        bound_db: SQNR that each tensor is held to, dB; by the subject's precision when left out.
+        budget_mb: What tensors that are kept for comparison may take together, MB (10^6 bytes).
+        reduced: Folder for the smallest part that still fails.
+        on_progress: Told the share done and what is going on.
+
+    Returns:
+        Every tensor's error, the first past the bound, the nodes that add most with their causes, and advice.
+
+    Raises:
+        IntegrityError: The two have no tensor in common.
+    """
+    right, mine = _stored(reference), _stored(subject)
+    if not feed:
+        raise FeedError("there is no sample to run", place="debug", hint="give --data a reader that yields one")
+    with tempfile.TemporaryDirectory(prefix="trtbuild-") as scratch:
+        search = _Search(right.path, mine.path, Path(scratch), feed, on_progress)
+        bound = bound_db if bound_db is not None else BOUND_DB.get(search.precision, 10)
+        tensors = search.tensors(budget_mb * 1e6)
+        suspects = search.suspects(tensors, bound)
+        rows = next(iter(feed.values())).shape
+        done = Diagnosis(
+            right.digest, mine.digest, bound, search.output_db, search.output_cosine, tensors,
+            next((t.tensor for t in tensors if t.nonfinite or _db(t.sqnr_db) < bound), None),
+            suspects, advice(suspects, search.output_db, search.output_cosine), rows[0] if rows else 1, search.notes,
+        )  # fmt: skip
+        worst = next((s for s in suspects if s.local_db is None or s.local_db < bound), None)
+        if reduced is None:
+            return done
+        if worst is None:
+            spread = "no part fails alone, so nothing was reduced: the error is spread over many nodes"
+            return replace(done, notes=(*done.notes, spread))
+        files, command = search.reduce(worst, reduced, bound)
+        return replace(done, reduced=files, command=command)
+
+
+class _Search:
+    """The two graphs, their parts and their outputs, while a place is looked for."""
+
+    def __init__(
+        self, reference: Path, subject: Path, scratch: Path, feed: Arrays, on_progress: Callable[[float, str], None]
+    ) -> None:
+        self._before, self._after = Graph.of(reference, scratch), Graph.of(subject, scratch)
+        self._typed = onnxfile.load(subject)  # as it is in the file: what causes and reduced models are about
+        self._feed, self._tell = feed, on_progress
+        self._parts = segments(self._after.model, pairs(self._before.model, self._after.model))
+        if not self._parts:
+            raise IntegrityError(
+                "the two models have no tensor in common",
+                place=str(subject),
+                hint="debug a model with what it was made of",
+            )
+        self._paired = pairs(self._before.model, self._typed)
+        self._as_typed = {s.main.name: s for s in segments(self._typed, self._paired)}
+        self._names = [o.name for o in self._after.model.graph.output]
+        self._wanted = self._run(self._before, exposing(self._before.model, self._names))
+        got = self._run(self._after, exposing(self._after.model, self._names))
+        self.output_db, self.output_cosine = _outputs(self._wanted, got)
+        self.precision = lowest_precision(node_precisions(self._typed).values())
+        self.notes = (f"{len(self._parts)} tensors are in both graphs and were compared",)
+
+    def _run(self, graph: Graph, part: ModelProto, known: Arrays | None = None) -> dict[str, NDArray[Any]]:
+        return run(part, {**self._feed, **(known or {})}, graph.folder)
+
+    def tensors(self, budget: float) -> tuple[TensorError, ...]:
+        """The error of every tensor that both have."""
+        found = []
+        for error in errors_of(self._before, self._after, self._parts, self._feed, budget):
+            found.append(error)
+            self._tell(0.7 * len(found) / len(self._parts), error.tensor)
+        return tuple(found)
+
+    def suspects(self, tensors: Sequence[TensorError], bound: float) -> tuple[Suspect, ...]:
+        """The parts that add most, each with its cause and with what the outputs are without it; worst first."""
+        found = []
+        chosen = _candidates(self._parts, tensors, bound)
+        for number, (segment, error) in enumerate(chosen):
+            self._tell(0.7 + 0.3 * number / len(chosen), f"without the error of {segment.main.name}")
+            healed = _outputs(self._wanted, self._healed(segment))
+            typed = self._as_typed.get(segment.main.name, segment)
+            scene = Scene(
+                self._before, self._typed, typed, self._paired, self._by_typed_names(typed), error.local_nonfinite
+            )
+            cause, explanation = cause_of(scene)
+            found.append(Suspect(
+                segment.main.name, segment.main.op_type, typed.tensor, cause, explanation,
+                None if error.local_nonfinite else _db(error.local_db), healed[0], healed[1],
+                tuple(n.name or n.op_type for n in typed.nodes),
+            ))  # fmt: skip
+        return tuple(sorted(found, key=_gravity)[:_SHOWN])
+
+    def _by_typed_names(self, segment: Segment) -> dict[str, NDArray[Any]]:
+        return {**self._feed, **reference_values(self._before, [segment], self._feed)}
+
+    def _healed(self, segment: Segment) -> dict[str, NDArray[Any]]:
+        """The subject's outputs without the error that one part adds itself."""
+        model = self._after.model
+        value, right = without_own_error(self._before, self._after, segment, self._feed)
+        wide = f"{segment.tensor}/wide"  # what is read of an emulated tensor: not rounded, so it cannot overflow
+        replaced = wide if any(wide in n.output for n in model.graph.node) else segment.tensor
+        begins = [*(v.name for v in model.graph.input), replaced]
+        part = cut(model, list(model.graph.node), {n: n + RESULT for n in self._names}, begins)
+        found = self._run(self._after, part, {replaced: value})
+        if segment.tensor in self._names:
+            found[segment.tensor + RESULT] = value if value.shape == right.shape else right
+        return found
+
+    def reduce(self, suspect: Suspect, folder: Path, bound: float) -> tuple[dict[str, StoredFile], str]:
+        """Writes the suspect's part into a folder."""
+        segment = next(s for s in (*self._as_typed.values(), *self._parts) if s.tensor == suspect.tensor)
+        return reduce_to(folder, self._before, self._typed, segment, self._paired, self._feed, bound)
+
+
+def _stored(file: Path | StoredFile) -> StoredFile:
+    return file if isinstance(file, StoredFile) else onnxfile.stored(Path(file))
+
+
+def _db(value: float | None) -> float:
+    return EXACT_DB if value is None else value
+
+
+def _candidates(
+    parts: Sequence[Segment], tensors: Sequence[TensorError], bound: float
+) -> list[tuple[Segment, TensorError]]:
+    """The first parts that make NaN or Inf, the first past the bound, and those that add most error."""
+    both = list(zip(parts, tensors, strict=True))
+    broken = [p for p in both if p[1].local_nonfinite][:2]
+    first = [p for p in both if _db(p[1].local_db) < bound][:1]
+    noisy = sorted(both, key=lambda p: _db(p[1].local_db))[:_CANDIDATES]
+    chosen = {p[0].tensor: p for p in (*broken, *first, *noisy) if p[1].local_nonfinite or p[1].local_db is not None}
+    return list(chosen.values())
+
+
+def _outputs(wanted: Arrays, got: Arrays) -> tuple[float | None, float]:
+    """SQNR of the worst output, None where one has NaN or Inf; and the smallest mean cosine."""
+    worst, cosine, broken = EXACT_DB, 1.0, False
+    for name, right in wanted.items():
+        statistics = PairStatistics(name)
+        statistics.add(right, got[name] if got[name].shape == right.shape else right * float("nan"))
+        found = statistics.result()
+        broken = broken or bool(found.nonfinite)
+        worst, cosine = min(worst, _db(found.sqnr_db)), min(cosine, found.cosine)
+    return (None if broken else worst), cosine
+
+
+def _gravity(suspect: Suspect) -> tuple[bool, float]:
+    """NaN and Inf first, in the graph's order; then by how good the outputs become without it."""
+    return suspect.local_db is not None, 0.0 if suspect.local_db is None else -_gain(suspect)
+
+
+def _gain(suspect: Suspect) -> float:
+    return -EXACT_DB if suspect.healed_db is None else suspect.healed_db

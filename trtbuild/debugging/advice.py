@@ -1,0 +1,31 @@
+"""What to write into the spec, in its own words, for what a spec can mend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trtbuild.artifacts import Suspect
+
+
+def advice(suspects: Sequence[Suspect], output_db: float | None, cosine: float) -> tuple[str, ...]:
+    """One line a suspect, with what it brings measured; none for one that brings nothing.
+
+    Args:
+        suspects: Worst first.
+        output_db: SQNR of the worst output now, dB; None where it has NaN or Inf.
+        cosine: Smallest mean cosine of an output now.
+    """
+    said = []
+    for suspect in suspects:
+        brings = f"cosine {cosine:.4f} -> {suspect.healed_cosine:.4f}"
+        if output_db is not None and suspect.healed_db is not None:
+            brings += f", SQNR {output_db:.1f} -> {suspect.healed_db:.1f} dB"
+        if suspect.cause == "overflow":
+            said.append(f'precision_overrides: {{"{suspect.node}": fp32}}  # {brings}')
+        elif suspect.cause in ("bad weight", "other weight", "swapped inputs"):
+            return (*said, f"mend the model: {suspect.node}: {suspect.explanation}  # {brings}")
+        elif suspect.cause == "other operators":
+            return (*said, f"rewrite: {{skip: [...]}} without the rule that made {suspect.node}  # {brings}")
+        elif output_db is not None and suspect.healed_db is not None and suspect.healed_db > output_db + 0.1:
+            said.append(f'precision_overrides: {{"{suspect.node}": fp16}}  # {brings} if that were exact')
+    return tuple(said)

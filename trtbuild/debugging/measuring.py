@@ -1,0 +1,108 @@
+"""The error of every tensor that two graphs share: what has come down to it, and what the part before it adds itself.
+
+Tensors are gone through in chunks that fit a budget, so that exposing everything never runs out of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from trtbuild.artifacts import TensorError
+from trtbuild.debugging.alignment import Segment
+from trtbuild.debugging.parts import RESULT, Graph, cut, exposing, run
+from trtbuild.matrixops import tensor_bytes
+from trtbuild.metrics import PairStatistics
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from onnx import ModelProto
+
+    Arrays = Mapping[str, NDArray[Any]]
+
+_COPIES = 4  # of a tensor at a time: the reference's, the subject's, its own, and one where a runtime works on it
+
+
+def errors_of(
+    reference: Graph, subject: Graph, parts: Sequence[Segment], feed: Arrays, budget: float
+) -> Iterator[TensorError]:
+    """The error of every segment's tensor, in order.
+
+    Args:
+        reference: What is right.
+        subject: What is held against it.
+        parts: The subject's segments, in order.
+        feed: Inputs of both.
+        budget: Bytes that kept tensors may take together.
+    """
+    sizes = tensor_bytes(reference.model, {n: a.shape for n, a in feed.items()})
+    for chunk in _chunks(parts, sizes, budget / _COPIES):
+        known = reference_values(reference, chunk, feed)
+        there = run(exposing(subject.model, [s.tensor for s in chunk]), feed, subject.folder)
+        own = run(_local(subject.model, chunk), {**feed, **known}, subject.folder)
+        for segment in chunk:
+            right = known[segment.tensor]
+            came = _compared(segment.tensor, right, there[segment.tensor + RESULT])
+            added = _compared(segment.tensor, right, own[segment.tensor + RESULT])
+            yield TensorError(
+                segment.tensor, segment.main.name, came.sqnr_db, added.sqnr_db, came.nonfinite, added.nonfinite,
+                came.reference_range,
+            )  # fmt: skip
+
+
+def reference_values(reference: Graph, parts: Sequence[Segment], feed: Arrays) -> dict[str, NDArray[Any]]:
+    """The reference's values of what the segments make and begin at, by the subject's names."""
+    names = {mine: theirs for s in parts for mine, theirs in (*s.begins.items(), (s.tensor, s.reference))}
+    made = run(exposing(reference.model, list(dict.fromkeys(names.values()))), feed, reference.folder)
+    return {mine: made[theirs + RESULT] for mine, theirs in names.items()}
+
+
+def without_own_error(
+    reference: Graph, subject: Graph, segment: Segment, feed: Arrays
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """A segment's tensor with the error that came down to it and none of its own, and the reference's.
+
+    Where its own result or what came down has NaN or Inf, the first is the reference's too.
+    """
+    import numpy as np
+
+    known = reference_values(reference, [segment], feed)
+    right = known[segment.tensor]
+    came = run(exposing(subject.model, [segment.tensor]), feed, subject.folder)[segment.tensor + RESULT]
+    own = run(_local(subject.model, [segment]), {**feed, **known}, subject.folder)[segment.tensor + RESULT]
+    if came.shape != right.shape or own.shape != right.shape:
+        return right, right
+    with np.errstate(invalid="ignore", over="ignore"):
+        healed = came.astype(np.float64) + (right.astype(np.float64) - own.astype(np.float64))
+    return np.where(np.isfinite(healed), healed, right).astype(right.dtype), right
+
+
+def _local(subject: ModelProto, chunk: Sequence[Segment]) -> ModelProto:
+    """One model that makes each segment's tensor from the reference's values of what it begins at."""
+    nodes = {id(n) for s in chunk for n in s.nodes}
+    begins = dict.fromkeys(r for s in chunk for r in s.reads)
+    ordered = [n for n in subject.graph.node if id(n) in nodes]
+    return cut(subject, ordered, {s.tensor: s.tensor + RESULT for s in chunk}, list(begins))
+
+
+def _compared(name: str, right: NDArray[Any], mine: NDArray[Any]) -> Any:
+    statistics = PairStatistics(name)
+    if right.shape != mine.shape:
+        mine = mine.reshape(right.shape) if mine.size == right.size else right * float("nan")
+    statistics.add(right, mine)
+    return statistics.result()
+
+
+def _chunks(parts: Sequence[Segment], sizes: Mapping[str, int], budget: float) -> Iterator[list[Segment]]:
+    """Consecutive segments whose tensors, and those they begin at, fit the budget; at least one at a time."""
+    chunk: list[Segment] = []
+    held: set[str] = set()
+    for segment in parts:
+        mine = {segment.reference, *segment.begins.values()}
+        if chunk and sum(sizes.get(t, 0) for t in held | mine) > budget:
+            yield chunk
+            chunk, held = [], set()
+        chunk.append(segment)
+        held |= mine
+    if chunk:
+        yield chunk
