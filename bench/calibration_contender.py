@@ -44,16 +44,18 @@ def trtbuild(method: str, model: Path, given: list[dict[str, Any]]) -> Callable[
     from trtbuild.precision import assign_precision
 
     def once(out: Path) -> None:
-        source, judge = model, []
+        source, fit, judge = model, [], []
         if method == "table":
             calibrate(model, given, method="entropy")
             return
         best = method == "best"
         if best:
             source = equalize(model, given, out.parent).model.path
-            judge = list(parts(given, onnxfile.inputs(onnxfile.load(model)))[1])
+            fit, judge = (list(p) for p in parts(given, onnxfile.inputs(onnxfile.load(model))))
         table = calibrate(source, given, method="mse" if best else method, keep_apart=best)
-        typed = assign_precision(source, out.parent, precision="int8", table=table, rest="fp32", judge=judge)
+        typed = assign_precision(
+            source, out.parent, precision="int8", table=table, rest="fp32", judge=judge, fitting=fit
+        )
         typed.model.path.replace(out)
 
     return once

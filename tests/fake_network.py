@@ -19,7 +19,10 @@ class INetworkDefinition:
         return self._module._make("ITensor", self._inputs[index])
 
     def _described(self):
-        return [f"Name: {name}, LayerType: {op.lower()}, Metadata: [ONNX Layer: {name}]" for name, op in self._nodes]
+        rest = "Inputs: [], Constants: [], Outputs: [], TacticName: , StreamId: 0"
+        return [
+            f"Name: {name}, LayerType: {op.lower()}, {rest}, Metadata: [ONNX Layer: {name}]" for name, op in self._nodes
+        ]
 
 
 class ITensor:
@@ -110,4 +113,13 @@ class EngineInspector:
         self._held = held
 
     def get_engine_information(self, form):
-        return json.dumps({"Layers": self._held["layers"]}) if form.name == "JSON" else ""
+        """JSON only where it is asked for; what is not in a verbose engine is not told."""
+        if form.name != "JSON":
+            return "\n".join(self._held["layers"])
+        if self._held["values"]["profiling_verbosity"] != "DETAILED":
+            return json.dumps({"Layers": [name for name, _op in self._held["nodes"]]})
+        layers = [
+            {"Name": name, "LayerType": op, "Inputs": [], "Outputs": [], "Metadata": f"[ONNX Layer: {name}]"}
+            for name, op in self._held["nodes"]
+        ]
+        return json.dumps({"Layers": layers})

@@ -68,7 +68,9 @@ class Builder:
         described = network._described()
         if config._values["profiling_verbosity"].name == "DETAILED" and self._module.__name__ == "tensorrt_rtx":
             self._say("VERBOSE", "Layers:\n" + "\n".join(described))
-        return self._module._plan({**config._state(), "network": network._flags, "layers": described})
+        return self._module._plan(
+            {**config._state(), "network": network._flags, "layers": described, "nodes": network._nodes}
+        )
 
     def _call(self, monitor, name, *words):
         if monitor is None:

@@ -86,7 +86,8 @@ def toolchain(*packages: str) -> dict[str, str]:
     return found
 
 
-_SHARED = ("spec", "feeds", "quantization", "roofline", "backends", "artifacts", "worker")  # packages below the stages
+_SHARED = ("spec", "feeds", "quantization", "roofline", "backends", "artifacts", "worker", "enginerun")
+"""Packages below the stages."""
 
 
 @cache

@@ -259,8 +259,12 @@ COMMANDS = {
         ["strip_weights", "refit: identical"],
     ),
     "compile for an accelerator": (
-        4, ["compile", "tiny.onnx", "--target", "rtx4090", "--axis", "batch=1:4:8", "--option", "dla_core=0"],
+        4, ["compile", "tiny.onnx", "--target", "rtx4090", "--axis", "batch=4:4:4", "--option", "dla_core=0"],
         ["build.dla_core", "keeps -1", "another TensorRT"],
+    ),
+    "compile for an accelerator with dynamic axes": (
+        2, ["compile", "tiny.onnx", "--target", "rtx4090", "--axis", "batch=1:4:8", "--option", "dla_core=0"],
+        ["build.dla_core", "batch 1..8", "min, opt and max alike"],
     ),
     "build a plan without weights": (
         2, ["build", "--set", "build={strip_weights: true, refit: any}"], ["build.strip_weights", "trtbuild compile"],

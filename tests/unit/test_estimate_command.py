@@ -12,7 +12,7 @@ REFUSED = {
     "a precision that there is not": (["m.onnx", "--target", "l4", "--precision", "int9"], "did you mean 'int8'"),
     "a target that there is not": (["m.onnx", "--target", "l5"], "did you mean 'l4'"),
     "another precision than the graph's": (["q.onnx", "--target", "l4", "--precision", "fp16"], "written in it: int8"),
-    "a plan without its description": (["m.plan", "--target", "l4"], "m.plan.json"),
+    "a plan without its description": (["m.plan", "--target", "l4"], "what its kernels are"),
 }
 
 
@@ -36,7 +36,7 @@ def quantised():
 def folder(tmp_path, monkeypatch):
     save(matmul(8, 8), tmp_path / "m.onnx")
     save(quantised(), tmp_path / "q.onnx")
-    (tmp_path / "m.plan").write_bytes(b"plan")
+    (tmp_path / "m.plan").write_bytes(b"vtrt".ljust(64, b"\0"))
     monkeypatch.chdir(tmp_path)
 
 

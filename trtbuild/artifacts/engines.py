@@ -47,6 +47,7 @@ class EnginePlan:
         options: The build options that were asked for, by name; files by their digests.
         timing_cache: The times of kernels that this build went by, where its backend takes any: what a later build
             can be pinned to.
+        plugins: Copies of the plug-in libraries that were loaded; what runs the plan loads them first.
         reproducible: Whether a second build, in another process, gave the same bytes; None where there was none.
         estimate: Its time on its target from datasheet rates; None where the kernels or the figures are not known.
     """
@@ -65,6 +66,7 @@ class EnginePlan:
     warnings: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     timing_cache: StoredFile | None = None
+    plugins: tuple[StoredFile, ...] = ()
     reproducible: bool | None = None
     estimate: Estimate | None = None
 

@@ -114,6 +114,11 @@ class Front:
     notes: tuple[str, ...] = ()
 
     @property
+    def rounds_weights(self) -> bool:
+        """Whether the INT8 weights of the front's graphs are rounded so that errors make up for each other."""
+        return any(t.kept and t.name == "weight_rounding" for t in self.tried)
+
+    @property
     def clips_weights(self) -> bool:
         """Whether the graphs of the front have their largest weights clipped."""
         return any(t.kept and t.name == "weight_clipping" for t in self.tried)

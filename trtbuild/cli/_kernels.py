@@ -6,8 +6,9 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from trtbuild.artifacts import Role
 from trtbuild.console import human_size
 
 if TYPE_CHECKING:
@@ -56,15 +57,15 @@ def lines(layers: EngineLayers, columns: int | None) -> list[str]:
     if not layers.detailed:
         return [f"kernels    {len(layers)}, of which only names are known: built without detailed profiling verbosity"]
     roles = Counter(layer.role for layer in layers)
-    said = ", ".join(f"{roles[role]} {role}" for role in ("matrix", "attention", "generated", "reformat", "other"))
+    said = ", ".join(f"{roles[role]} {role}" for role in get_args(Role) if roles[role])
     several = f" over {len(layers.profiles)} profiles" if len(layers.profiles) > 1 else ""
     found = [f"kernels    {len(layers)}{several}: {said}"]
     found.append(f"fused      {len(layers.fused)} kernels do the work of more than one ONNX node")
     for number in layers.profiles:
         own = layers.of_profile(number)
-        of = f" (profile {number})" if several else ""
-        found.append(f"FLOPs{of:<6}{_words(own.share_by_flops(), flops)}")
-        found.append(f"bytes{of:<6}{_words(own.share_by_bytes(), human_size)}")
+        of = f"profile {number}: " if several else ""
+        found.append(f"FLOPs      {of}{_words(own.share_by_flops(), flops)}")
+        found.append(f"bytes      {of}{_words(own.share_by_bytes(), human_size)}")
     found += _block("attention", [_attention(layer) for layer in layers.with_role("attention")], "no fused kernel")
     found += _block("reformats", _reformats(layers.with_role("reformat")), "none")
     found += _block("no node", [layer.name for layer in layers.without_nodes if layer.role != "other"], "")
@@ -131,14 +132,15 @@ def largest(layers: EngineLayers, columns: int | None) -> str:
 
 
 def rows(layers: EngineLayers, numbers: Sequence[int], columns: int | None) -> str:
-    """Some kernels, by their numbers, as a table."""
+    """Some kernels, by their numbers, as a table; on a terminal without what all generated names begin with."""
     several, streams = len(layers.profiles) > 1, len({layer.stream for layer in layers}) > 1
     table = [["#", "kernel", "role", "reads", "FLOPs", "bytes", "profile", "stream", "ONNX nodes"]]
     for number in numbers:
         k = layers[number]
         work = "-" if k.macs == 0 else "?" if k.flops is None else flops(k.flops)
+        name = k.name if columns is None else k.name.removeprefix("__myl_")
         table.append([
-            str(number), k.name, k.role, "" if k.role == "other" else k.precision, work,
+            str(number), name, k.role, "" if k.role == "other" else k.precision, work,
             "?" if k.bytes is None else human_size(k.bytes), str(k.profile), "?" if k.stream is None else str(k.stream),
             _nodes(k),
         ])  # fmt: skip

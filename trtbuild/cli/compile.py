@@ -99,9 +99,13 @@ def command(
         if timings is not None:
             kept = timings.path.replace(output.with_name(f"{output.name}.timing")).resolve()
             timings = replace(timings, path=kept)
+        plugins = tuple(
+            replace(p, path=p.path.replace(output.with_name(f"{output.name}.{p.path.name}")).resolve())
+            for p in done.plugins
+        )
         placed = replace(
             done, plan=replace(done.plan, path=output.resolve()), log=replace(done.log, path=log.resolve()),
-            timing_cache=timings,
+            timing_cache=timings, plugins=plugins,
         )  # fmt: skip
         described = folder / "description.json"
         described.write_text(as_text(to_json(placed, base=base)), encoding="utf-8")

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 def command(before: Path, after: Path, exit_code: bool, console: Console) -> None:
     """Say what changed between two plans or two ONNX files, the most important first.
 
-    Of plans it reads the descriptions that compile and build write beside them, or the first bytes alone; nothing is
-    loaded or run. -v tells every change, --json too. It ends with 0 whatever differs, unless --exit-code is given.
+    Of plans it reads what their builds wrote: <plan>.json beside them, or the report of the folder they lie in; the
+    first bytes alone where that is gone. Nothing is loaded or run. -v tells every change, --json too. It ends with 0
+    whatever differs, unless --exit-code is given.
     """
     from trtbuild.artifacts import to_json
     from trtbuild.differences import headline, in_words
@@ -60,20 +61,30 @@ def _compared(before: Path, after: Path) -> Difference:
 
 
 def _plan(file: Path) -> PlanFile:
-    """What is known of a plan without loading it."""
-    from trtbuild.artifacts import EnginePlan
-    from trtbuild.cli._artifacts import read_artifact
-    from trtbuild.content import file_digest
-    from trtbuild.differences import PlanFile
-    from trtbuild.engine.header import read_header
-    from trtbuild.errors import IntegrityError
+    """What is known of a plan without loading it; nodes, digest and options only where compile's own description is."""
+    import json
 
-    header = read_header(file)
-    digest = file_digest(file)
-    described = file.with_name(f"{file.name}.json")
-    description = read_artifact(EnginePlan, described, "a plan's description") if described.is_file() else None
-    if description is not None and description.plan.sha256 != digest:
-        raise IntegrityError(
-            f"{described.name} describes another plan", place=str(file), hint="delete it, or build again"
-        )
-    return PlanFile(digest, header.size, header.backend, header.version, header.compute_capabilities, description)
+    from trtbuild.artifacts import EnginePlan, from_json
+    from trtbuild.differences import PlanFile
+    from trtbuild.engine.inspection import inspect_plan
+
+    found = inspect_plan(file)
+    beside = file.with_name(f"{file.name}.json")
+    own = from_json(EnginePlan, json.loads(beside.read_text())) if beside in found.described_by else None
+    return PlanFile(
+        found.sha256,
+        found.header.size,
+        found.header.backend,
+        found.header.version,
+        found.header.compute_capabilities or ((found.compute_capability,) if found.compute_capability else ()),
+        described=bool(found.described_by),
+        precision=found.precision,
+        inputs=found.inputs,
+        outputs=found.outputs,
+        profiles=found.profiles,
+        layers=found.layers,
+        work=found.work,
+        nodes=own.work.nodes if own else None,
+        onnx=own.onnx if own else "",
+        options=own.options if own else None,
+    )

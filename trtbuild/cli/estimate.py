@@ -32,8 +32,8 @@ def command(
     """Estimate how fast plans or ONNX files are on a target, from its datasheet: nothing is run.
 
     Each part takes the longer of operations / peak rate and bytes / memory bandwidth. Launches, and parts that run at
-    the same time, are left out: the figures rank choices and foretell no latency. A plan needs the description that
-    compile wrote beside it, and is taken at a profile's opt sizes; an ONNX file at those of --axis, or at 1.
+    the same time, are left out: the figures rank choices and foretell no latency. A plan needs what its build
+    wrote about it, and is taken at a profile's opt sizes; an ONNX file at those of --axis, or at 1.
     """
     from trtbuild.artifacts import to_json
     from trtbuild.spec.targets import find_target
@@ -49,12 +49,14 @@ def command(
 
 
 def _of_plan(file: Path, targets: Sequence[TargetRates], profile: int) -> list[Estimate]:
-    from trtbuild.artifacts import EnginePlan
-    from trtbuild.cli._artifacts import read_artifact
+    from trtbuild.engine.inspection import inspect_plan
     from trtbuild.errors import UsageError
     from trtbuild.roofline import plan_estimate
 
-    plan = read_artifact(EnginePlan, file.with_name(f"{file.name}.json"), "a plan's description")
+    plan = inspect_plan(file)
+    if not plan.layers:
+        hint = "keep the .json that compile writes beside it, or the report of its build"
+        raise UsageError("nothing says what its kernels are", place=str(file), hint=hint)
     if profile not in range(max(len(plan.profiles), 1)):
         hint = f"it has {len(plan.profiles)}, counted from 0"
         raise UsageError(f"the plan has no profile {profile}", place="--profile", hint=hint)

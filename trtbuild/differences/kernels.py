@@ -17,15 +17,21 @@ _Nodes = frozenset[str]
 _NAMED = 3  # nodes that stand for a kernel in words
 
 
-def kernel_changes(before: EngineLayers, after: EngineLayers) -> Iterator[Change]:
-    """What became of the kernels: attention, splits and merges, types, reformats, how many there are."""
+def kernel_changes(before: EngineLayers, after: EngineLayers, *, typed: bool) -> Iterator[Change]:
+    """What became of the kernels: how many there are, attention, splits and merges, types, reformats.
+
+    Args:
+        before: The first plan's.
+        after: The second plan's.
+        typed: Whether to tell the types of matrix kernels too, where it is not told node by node.
+    """
     for role in get_args(Role):
         counts = [len(layers.with_role(role)) for layers in (before, after)]
         if counts[0] != counts[1]:
             yield Change("kernel count", role, counts[0], counts[1])
     if before.detailed and after.detailed:
         yield from _attention(before, after)
-        yield from _regrouped(before, after)
+        yield from _regrouped(before, after, typed=typed)
         yield from _reformats(before, after)
 
 
@@ -45,7 +51,7 @@ def _kernels(layers: EngineLayers, nodes: _Nodes) -> str:
     return f"not fused, {count} kernel{'' if count == 1 else 's'}"
 
 
-def _regrouped(before: EngineLayers, after: EngineLayers) -> Iterator[Change]:
+def _regrouped(before: EngineLayers, after: EngineLayers, *, typed: bool) -> Iterator[Change]:
     """Kernels that split, merged or were cut in another way; and kernels of the same nodes that read other types."""
     common = frozenset(n for k in before for n in k.onnx_nodes) & frozenset(n for k in after for n in k.onnx_nodes)
     sides = [_by_nodes(layers, common) for layers in (before, after)]
@@ -54,7 +60,7 @@ def _regrouped(before: EngineLayers, after: EngineLayers) -> Iterator[Change]:
     for nodes in dict.fromkeys((*sides[0], *sides[1])):
         both = [sides[side].get(nodes, []) for side in (0, 1)]
         if len(both[0]) == len(both[1]):
-            types = [sorted(k.precision for k in kernels if k.role == "generated") for kernels in both]
+            types = [sorted(k.precision for k in kernels if typed or k.role == "generated") for kernels in both]
             if len(types[0]) == len(types[1]) and types[0] != types[1]:
                 retyped.append(Change("kernel precision", _called(nodes), types[0], types[1]))
         else:

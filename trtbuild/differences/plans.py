@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from trtbuild.artifacts import Change, Difference, EnginePlan, OptimizationProfile
+from trtbuild.artifacts import Change, Difference, EngineLayers, OptimizationProfile, TensorSpec
 from trtbuild.differences.graphs import interface_changes
 from trtbuild.differences.kernels import kernel_changes
 
@@ -22,8 +23,17 @@ class PlanFile:
         size: Bytes.
         backend: The TensorRT flavour that its first bytes name.
         version: Its version.
-        compute_capabilities: What it is built for, as far as its first bytes say.
-        description: What compile wrote beside it; None where that is gone.
+        compute_capabilities: What it is built for.
+        described: Whether more than that is known: what its build wrote is still there.
+        precision: What was asked for.
+        inputs: Inputs, dynamic axes by name.
+        outputs: Outputs.
+        profiles: Optimisation profiles in the plan's order.
+        layers: The kernels.
+        work: Shares of the matrix work by precision.
+        nodes: Matrix node to the precision its kernel runs in; None where only the kernels say it.
+        onnx: Digest of the ONNX it was compiled from; empty where nothing says it.
+        options: Build options that were asked for; None where nothing says them.
     """
 
     sha256: str
@@ -31,7 +41,16 @@ class PlanFile:
     backend: str
     version: str
     compute_capabilities: tuple[str, ...]
-    description: EnginePlan | None
+    described: bool = False
+    precision: str = ""
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+    profiles: tuple[OptimizationProfile, ...] = ()
+    layers: EngineLayers = EngineLayers()  # noqa: RUF009  frozen
+    work: Mapping[str, float] = field(default_factory=dict)
+    nodes: Mapping[str, str] | None = None
+    onnx: str = ""
+    options: Mapping[str, Any] | None = None
 
 
 def diff_plans(before: PlanFile, after: PlanFile) -> Difference:
@@ -43,46 +62,42 @@ def diff_plans(before: PlanFile, after: PlanFile) -> Difference:
     """
     if before.sha256 == after.sha256:
         return Difference("plan", before.sha256, after.sha256, ())
-    old, new = before.description, after.description
     changes: list[Change] = []
     notes: tuple[str, ...] = ()
-    if old is not None and new is not None:
-        changes += _described(old, new)
-        if not (old.layers.detailed and new.layers.detailed):
+    if before.described and after.described:
+        changes += _described(before, after)
+        if not (before.layers.detailed and after.layers.detailed):
             notes = ("the kernels of one of them are not known: they were not compared",)
     else:
-        notes = ("one of them has no description beside it: only the first bytes and the sizes were compared",)
+        notes = ("one of them has no description: only the first bytes and the sizes were compared",)
     changes += _header(before, after)
     if before.size != after.size:
         changes.append(Change("bytes", "", before.size, after.size))
     return Difference("plan", before.sha256, after.sha256, tuple(changes), notes)
 
 
-def _described(old: EnginePlan, new: EnginePlan) -> Iterator[Change]:
+def _described(old: PlanFile, new: PlanFile) -> Iterator[Change]:
     yield from interface_changes(old.inputs, new.inputs, "input")
     yield from interface_changes(old.outputs, new.outputs, "output")
-    yield from _precisions(old, new)
-    yield from _shares(old, new)
-    yield from kernel_changes(old.layers, new.layers)
+    by_node = old.nodes is not None and new.nodes is not None
+    yield from _precisions(old.nodes or {}, new.nodes or {}) if by_node else ()
+    yield from _shares(old.work, new.work)
+    yield from kernel_changes(old.layers, new.layers, typed=not by_node)
     yield from _profiles(old.profiles, new.profiles)
-    for topic, a, b in (
-        ("precision", old.precision, new.precision),
-        ("compiled onnx", old.onnx[:16], new.onnx[:16]),
-        ("version", f"{old.target.backend} {old.backend_version}", f"{new.target.backend} {new.backend_version}"),
-    ):
-        if a != b:
-            yield Change(topic, "", a, b)
-    for name in dict.fromkeys((*old.options, *new.options)):
-        if old.options.get(name) != new.options.get(name):
-            yield Change("option", name, old.options.get(name), new.options.get(name))
+    if old.precision != new.precision:
+        yield Change("precision", "", old.precision, new.precision)
+    if old.onnx and new.onnx and old.onnx != new.onnx:
+        yield Change("compiled onnx", "", old.onnx[:16], new.onnx[:16])
+    if old.options is not None and new.options is not None:
+        for name in dict.fromkeys((*old.options, *new.options)):
+            if old.options.get(name) != new.options.get(name):
+                yield Change("option", name, old.options.get(name), new.options.get(name))
 
 
-def _precisions(old: EnginePlan, new: EnginePlan) -> Iterator[Change]:
+def _precisions(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Change]:
     """Matrix nodes whose kernels run in another precision; those that lost most first."""
-    nodes = [
-        (old.work.nodes.get(n), new.work.nodes.get(n), n) for n in dict.fromkeys((*old.work.nodes, *new.work.nodes))
-    ]
-    changed = [Change("node precision", name, a, b) for a, b, name in nodes if a != b]
+    every = [Change("node precision", name, old.get(name), new.get(name)) for name in dict.fromkeys((*old, *new))]
+    changed = [change for change in every if change.before != change.after]
     yield from sorted(changed, key=lambda c: _finer(c.after) - _finer(c.before))
 
 
@@ -90,9 +105,9 @@ def _finer(precision: str | None) -> int:
     return _COARSE.index(precision) if precision in _COARSE else -1
 
 
-def _shares(old: EnginePlan, new: EnginePlan) -> Iterator[Change]:
-    for precision in dict.fromkeys((*old.work.shares, *new.work.shares)):
-        a, b = (round(plan.work.shares.get(precision, 0.0), 6) for plan in (old, new))
+def _shares(old: Mapping[str, float], new: Mapping[str, float]) -> Iterator[Change]:
+    for precision in dict.fromkeys((*old, *new)):
+        a, b = (round(shares.get(precision, 0.0), 6) for shares in (old, new))
         if a != b:
             yield Change("matrix work", precision, a, b)
 
@@ -109,17 +124,10 @@ def _ranges(profile: OptimizationProfile) -> dict[str, list[int]]:
 
 
 def _header(before: PlanFile, after: PlanFile) -> Iterator[Change]:
-    """Target and version by the first bytes; the version where no description has said it."""
-    capabilities = [_built_for(side) for side in (before, after)]
+    """Target and version, by the first bytes."""
+    capabilities = [", ".join(side.compute_capabilities) or "not known" for side in (before, after)]
     if capabilities[0] != capabilities[1]:
         yield Change("target", "", capabilities[0], capabilities[1])
     versions = [f"{side.backend} {side.version}" for side in (before, after)]
-    if versions[0] != versions[1] and (before.description is None or after.description is None):
+    if versions[0] != versions[1]:
         yield Change("version", "", versions[0], versions[1])
-
-
-def _built_for(side: PlanFile) -> str:
-    said = side.compute_capabilities
-    if not said and side.description is not None:
-        said = (side.description.target.compute_capability,)
-    return ", ".join(said) or "not known"

@@ -71,7 +71,7 @@ _TITLES: Mapping[str, str] = {
     "name": "names of nodes", "metadata": "metadata alone", "bytes": "size", "target": "target", "version": "built by",
     "precision": "precision asked for", "profile": "optimisation profiles", "compiled onnx": "compiled from",
     "node precision": "precision of matrix work", "attention": "fused attention", "kernels": "kernels",
-    "kernel precision": "precision of other kernels", "reformat": "reformats", "matrix work": "matrix work",
+    "kernel precision": "precision of kernels", "reformat": "reformats", "matrix work": "matrix work",
     "kernel count": "number of kernels", "option": "build options",
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,7 @@ def compile(  # noqa: A001
         reproducible=same,
         options={k: v for k, v in options.parameters().items() if k in options.asked()},
         timing_cache=StoredFile.of(Path(answer["timing_cache"])) if answer["timing_cache"] else None,
+        plugins=_kept_plugins(options, folder),
     )
     if not options.allow_precision_fallback:
         _hold_to_precision(result)
@@ -141,6 +143,14 @@ def _layers(answer: Any, typed: TypedOnnx, profiles: Sequence[OptimizationProfil
         return EngineLayers()
     read = from_log(answer["layers"]) if answer["layers"] is not None else from_inspector(answer["inspector"])
     return weighed(read, onnxfile.load(typed.model.path, weights=False), typed.inputs, profiles)
+
+
+def _kept_plugins(options: BuildOptions, folder: Path) -> tuple[StoredFile, ...]:
+    """Copies of the plug-in libraries beside the plan, for what runs it."""
+    places = [folder / f"plugin{number}-{Path(name).name}" for number, name in enumerate(options.plugins)]
+    for library, place in zip(options.plugins, places, strict=True):
+        shutil.copyfile(library, place)
+    return tuple(StoredFile.of(place) for place in places)
 
 
 def _by_input(inputs: Sequence[TensorSpec], profiles: Sequence[OptimizationProfile]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from trtbuild.backends import BACKENDS
 from trtbuild.device import compute_capabilities
 from trtbuild.enginerun.arrays import load_arrays, save_arrays
 from trtbuild.enginerun.conversation import conversation
+from trtbuild.errors import IntegrityError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 
 def can_run(plan: EnginePlan) -> bool:
-    """Whether this machine has a GPU of the plan's compute capability."""
-    return plan.target.compute_capability in compute_capabilities()
+    """Whether this machine has a GPU of the plan's compute capability, and the plan can be run as it is."""
+    return not plan.not_ready and plan.target.compute_capability in compute_capabilities()
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,17 @@ def _told(ask: Ask, number: int, file: Path) -> tuple[Prepare, Callable[[int], l
 
 
 def _request(plan: EnginePlan, cuda_graphs: bool) -> dict[str, Any]:
+    if plan.not_ready:
+        raise IntegrityError(
+            f"nothing can run this plan here: {plan.not_ready}",
+            place=str(plan.plan.path),
+            hint="build it again without that option",
+        )
     return {
         "backend": plan.target.backend,
         "plan": str(plan.plan.path),
         "sha256": plan.plan.sha256,
+        "plugins": [[str(p.path), p.sha256] for p in plan.plugins],
         "compute_capability": plan.target.compute_capability,
         "cuda_graphs": cuda_graphs,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,25 @@ def read_plan(request: Mapping[str, Any]) -> bytes:
     Raises:
         IntegrityError: Its digest is another.
     """
-    data = Path(request["plan"]).read_bytes()
-    if hashlib.sha256(data).hexdigest() != request["sha256"]:
+    return _held("plan", request["plan"], request["sha256"])
+
+
+def plugin_files(request: Mapping[str, Any]) -> list[str]:
+    """The plug-in libraries of a plan, each the one that its manifest names; they are executable code as well.
+
+    Raises:
+        IntegrityError: A digest is another.
+    """
+    for file, sha256 in request["plugins"]:
+        _held("plug-in", file, sha256)
+    return [file for file, _sha256 in request["plugins"]]
+
+
+def _held(what: str, file: str, sha256: str) -> bytes:
+    data = Path(file).read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
         raise IntegrityError(
-            "the plan is not the one its manifest names", place=request["plan"], hint="build it again; do not load it"
+            f"the {what} is not the one its manifest names", place=file, hint="build it again; do not load it"
         )
     return data
 
@@ -53,19 +68,25 @@ class LoadedEngine:
     owners: tuple[Any, ...]
 
 
-def deserialize(trt: Any, plan: bytes, place: str) -> LoadedEngine:
+def deserialize(trt: Any, plan: bytes, place: str, plugins: Sequence[str] = ()) -> LoadedEngine:
     """An engine from a plan's bytes; the current CUDA context is the one it lives in.
 
     Args:
         trt: The TensorRT flavour.
         plan: Bytes that ``read_plan`` has checked.
         place: The plan, for an error.
+        plugins: Plug-in libraries that ``plugin_files`` has checked.
 
     Raises:
         IntegrityError: TensorRT does not load it.
     """
     logger = trt.Logger(trt.Logger.ERROR)
     runtime = trt.Runtime(logger)
+    if hasattr(trt.INetworkDefinition, "add_plugin_v3"):
+        trt.init_libnvinfer_plugins(logger, "")  # those that come with TensorRT
+    for library in plugins:
+        if runtime.get_plugin_registry().load_library(library) is None:
+            raise IntegrityError("TensorRT cannot load this plug-in", place=library, hint="it wants another TensorRT")
     runtime.engine_host_code_allowed = True  # a version-compatible plan brings code; ``read_plan`` knows whose it is
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:

@@ -26,7 +26,7 @@ from trtbuild.artifacts import (
 )
 from trtbuild.errors import IntegrityError, PrecisionError, UsageError
 from trtbuild.matrixops import multiply_accumulates, node_precisions
-from trtbuild.precision.best import find_front, try_clipping
+from trtbuild.precision.best import WEIGHTS, find_front, refine_weights
 from trtbuild.precision.floor import Floor
 from trtbuild.precision.fragile import LowPrecision, Rest
 from trtbuild.precision.half_check import lower_checked
@@ -35,6 +35,7 @@ from trtbuild.precision.mixed import hold_mixable
 from trtbuild.precision.overrides import resolve_overrides
 from trtbuild.precision.quantized import quantize
 from trtbuild.precision.refinement import REFINEMENTS, Refinement, refine
+from trtbuild.precision.rounding import round_weights
 from trtbuild.precision.search import assignment_of
 from trtbuild.precision.sensitivity import measure
 from trtbuild.precision.thresholds import seen_ranges
@@ -51,12 +52,13 @@ PACKAGES = ("onnx", "onnxruntime", "numpy", "ml-dtypes")
 __all__ = [
     "PACKAGES",
     "REFINEMENTS",
+    "WEIGHTS",
     "Floor",
     "assign_precision",
     "assignment_of",
     "find_front",
     "measure",
-    "try_clipping",
+    "refine_weights",
 ]
 
 _NONE: Mapping[str, str] = MappingProxyType({})
@@ -75,8 +77,10 @@ def assign_precision(
     overrides: Mapping[str, str] = _NONE,
     assignment: Mapping[str, str] = _NONE,
     judge: Iterable[Sample] = (),
+    fitting: Iterable[Sample] = (),
     refinements: Sequence[str] = REFINEMENTS,
     clip_weights: bool = False,
+    rounds_weights: bool = False,
     allow_fallback: bool = False,
 ) -> TypedOnnx:
     """Turns an FP32 model into a strongly typed one.
@@ -94,8 +98,10 @@ def assign_precision(
         assignment: Node to its precision, as a search found it.
         judge: Calibration samples that the table was not made from: refinements are tried, and FP16 and BF16 checked,
             on them; without them neither happens.
+        fitting: Calibration samples, none that judges: weights are rounded on them; without them that is not tried.
         refinements: What to try where ``judge`` is given; () for nothing.
         clip_weights: Whether the largest weights are clipped without trying it here: a search has tried it.
+        rounds_weights: Whether INT8 weights are rounded on ``fitting`` without trying it here, likewise.
         allow_fallback: Accept matrix work that cannot be written into the graph in the precision asked for.
 
     Returns:
@@ -139,7 +145,12 @@ def assign_precision(
         low = {n.node: low[n.node] for n in placement.nodes}
         if precision in ("int8", "fp8") or any(FORMATS[kind].activations for kind in low.values()):
             _hold_table(table, stored, placement, precision)
-        refined = _refine(proto, placement, table, low, samples, refinements)
+        refined = _refine(proto, placement, table, low, samples, fitting, refinements)
+        clips = refined.clip_weights or clip_weights
+        rounded = refined.rounded
+        if rounds_weights and table is not None:
+            whole = placement.only({node for node, kind in low.items() if kind == "int8"})
+            rounded = round_weights(proto, whole, table, fitting, clip_weights=clips)
         weights_only = precision in ("fp8", "int8_weights", "int4") and not allow_fallback
         done = quantize(
             refined.model,
@@ -148,7 +159,8 @@ def assign_precision(
             table,
             rest="fp32" if base == "tf32" else base,
             lowering=lowering,
-            clip_weights=refined.clip_weights or clip_weights,
+            clip_weights=clips,
+            rounded=rounded,
             allow_none=not weights_only,
         )
         typed = _Typed(
@@ -217,11 +229,12 @@ def _refine(
     table: CalibrationTable | None,
     formats: Mapping[str, FormatName],
     samples: Sequence[Sample],
+    fitting: Iterable[Sample],
     refinements: Sequence[str],
 ) -> Refinement:
     if table is None or not samples or not refinements or not placement.nodes:
-        return Refinement(model, clip_weights=False, tried=(), judged_on=0)
-    return refine(model, placement, table, samples, refinements=refinements, formats=formats)
+        return Refinement(model, clip_weights=False, rounded={}, tried=(), judged_on=0)
+    return refine(model, placement, table, samples, fit=fitting, refinements=refinements, formats=formats)
 
 
 def _hold_table(table: CalibrationTable | None, model: StoredFile, placement: Placement, precision: Precision) -> None:

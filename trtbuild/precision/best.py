@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from trtbuild import onnxfile
 from trtbuild.artifacts import (
@@ -12,7 +13,6 @@ from trtbuild.artifacts import (
     SensitivityTable,
     StoredFile,
     TargetRates,
-    TriedTransform,
     to_json,
 )
 from trtbuild.content import json_digest
@@ -25,26 +25,37 @@ from trtbuild.precision.judging import Judge
 from trtbuild.precision.mixed import write_mixed
 from trtbuild.precision.opset import raise_opset
 from trtbuild.precision.overrides import resolve_overrides
-from trtbuild.precision.refinement import refine
+from trtbuild.precision.refinement import Refinement, refine
+from trtbuild.precision.rounding import rounding_digest
 from trtbuild.precision.search import Progress, search
-from trtbuild.quantization import FORMATS, Fidelity, place
+from trtbuild.quantization import FORMATS, Fidelity, QuantizedWeight, place
 from trtbuild.quantization.names import name_nodes
 
+WEIGHTS = ("weight_clipping", "weight_rounding")
+"""Refinements that change nothing but weights."""
 
-def try_clipping(
-    model: StoredFile | Path | str, table: CalibrationTable, samples: Iterable[Sample]
-) -> tuple[TriedTransform, ...]:
-    """Tries weight clipping with every node in INT8: what a search then begins from.
+
+def refine_weights(
+    model: StoredFile | Path | str,
+    table: CalibrationTable,
+    samples: Iterable[Sample],
+    *,
+    fit: Iterable[Sample] = (),
+    refinements: Sequence[str] = WEIGHTS,
+) -> Refinement:
+    """Tries what is done to weights alone, with every node in INT8: what a search then begins from.
 
     Args:
         model: The rewritten FP32 ONNX.
         table: Its calibration table.
         samples: Feeds that judge.
+        fit: Feeds that weights are rounded on.
+        refinements: Which of them to try; a bias stays as it is, for a node in FP16 reads it too.
     """
     stored = model if isinstance(model, StoredFile) else onnxfile.stored(Path(model))
     proto = onnxfile.load(stored.path)
     name_nodes(proto)
-    return refine(proto, place(proto), table, samples, refinements=("weight_clipping",)).tried
+    return refine(proto, place(proto), table, samples, fit=fit, refinements=refinements)
 
 
 def find_front(
@@ -59,6 +70,7 @@ def find_front(
     rest: Rest = "fp16",
     overrides: Mapping[str, str] | None = None,
     clip_weights: bool = False,
+    rounded: Mapping[str, QuantizedWeight] = MappingProxyType({}),
     journal: Path | None = None,
     time_budget_s: float | None = None,
     on_progress: Progress = lambda _runs, _what: None,
@@ -76,6 +88,7 @@ def find_front(
         rest: Precision of everything that is not quantised.
         overrides: Node name pattern to precision.
         clip_weights: Whether weights may be clipped, as for ``write_qdq``.
+        rounded: As for ``write_qdq``, for nodes in INT8.
         journal: Where judgements are noted, so that a killed search goes on.
         time_budget_s: Seconds of judging after which the best graph so far is taken.
         on_progress: Told before each run.
@@ -102,11 +115,23 @@ def find_front(
             raise_opset(proto, FORMATS[kind].opset, needed_for=kind)
     kept = list(samples)
     judge = Judge(
-        lambda formats: write_mixed(proto, placement, table, formats, rest, clip_weights=clip_weights).model,
+        lambda formats: (
+            write_mixed(
+                proto,
+                placement,
+                table,
+                formats,
+                rest,
+                clip_weights=clip_weights,
+                rounded={n: w for n, w in rounded.items() if formats.get(n) == "int8"},
+            ).model
+        ),
         Fidelity(proto, kept),
         floor,
         rows=sum(s.rows for s in kept),
-        about=json_digest([stored.digest, [s.digest for s in kept], rest, clip_weights, to_json(table)]),
+        about=json_digest(
+            [stored.digest, [s.digest for s in kept], rest, clip_weights, to_json(table), rounding_digest(rounded)]
+        ),
         journal=journal,
     )
     return search(sensitivity, costs, judge, forced=forced, time_budget_s=time_budget_s, on_progress=on_progress)

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from trtbuild.artifacts import ChannelRange
 from trtbuild.onnxfile import reads
-from trtbuild.quantization import FORMATS, FormatName, Placement, QuantizedNode, quantize_weight
+from trtbuild.quantization import FORMATS, FormatName, Placement, QuantizedNode, QuantizedWeight, quantize_weight
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +49,7 @@ def correct_biases(
     *,
     formats: Mapping[str, FormatName] | FormatName = "int8",
     clip_weights: bool = False,
+    rounded: Mapping[str, QuantizedWeight] = MappingProxyType({}),
 ) -> CorrectedBiases:
     """Corrects the bias of every quantised node that has one, or can take one without a node more.
 
@@ -57,6 +59,7 @@ def correct_biases(
         channels: What calibration saw of the activations' channels.
         formats: What each node's weight will be stored in, as for ``write_qdq``.
         clip_weights: As for ``write_qdq``: the same rounding is compensated.
+        rounded: As for ``write_qdq``.
     """
     import onnx
 
@@ -71,8 +74,10 @@ def correct_biases(
             continue
         kind = FORMATS[formats if isinstance(formats, str) else formats[node.node]]
         weight = biases.constant(node.weight)
-        rounded = quantize_weight(weight, kind, axis=node.axis, reduced_axis=node.reduced_axis, clip=clip_weights)
-        shift = _shift(node, weight.astype(float) - rounded.values(), seen.mean, biases.group(node.node))
+        stored = rounded.get(node.node) or quantize_weight(
+            weight, kind, axis=node.axis, reduced_axis=node.reduced_axis, clip=clip_weights
+        )
+        shift = _shift(node, weight.astype(float) - stored.values(), seen.mean, biases.group(node.node))
         reason = "its weight is a stack of matrices" if shift is None else biases.add(node.node, shift)
         if reason is None:
             corrected.append(node.node)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from trtbuild.artifacts import CalibrationTable
@@ -10,7 +11,7 @@ from trtbuild.errors import PrecisionError
 from trtbuild.precision.fragile import Rest
 from trtbuild.precision.lower import Lowered, lower
 from trtbuild.precision.thresholds import ranges_for, seen_ranges
-from trtbuild.quantization import FORMATS, FormatName, Placement, write_qdq
+from trtbuild.quantization import FORMATS, FormatName, Placement, QuantizedWeight, write_qdq
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -39,6 +40,7 @@ def write_mixed(
     rest: Rest,
     *,
     clip_weights: bool = False,
+    rounded: Mapping[str, QuantizedWeight] = MappingProxyType({}),
 ) -> Lowered:
     """Returns a copy of the model with the named nodes quantised, the others in ``rest``.
 
@@ -50,6 +52,7 @@ def write_mixed(
             ``rest``.
         rest: Precision of everything else.
         clip_weights: Whether a channel's largest weights may be clipped, as for ``write_qdq``.
+        rounded: As for ``write_qdq``; nodes that stay in ``rest`` keep their weights.
 
     Raises:
         PrecisionError: A node is asked to be in what a graph in ``rest`` cannot have beside it.
@@ -58,7 +61,7 @@ def write_mixed(
     hold_mixable(formats, rest)
     places = placement.only(set(low))
     amax, _ = ranges_for(table, places, low)
-    written = write_qdq(model, places, amax, formats=low, clip_weights=clip_weights)
+    written = write_qdq(model, places, amax, formats=low, clip_weights=clip_weights, rounded=rounded)
     if rest == "fp32":
         return Lowered(written, {}, ())
     keep = {node: "asked to be fp32" for node, kind in formats.items() if kind == "fp32"}

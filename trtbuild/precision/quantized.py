@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from trtbuild.errors import PrecisionError
@@ -11,7 +12,7 @@ from trtbuild.precision.fragile import Rest
 from trtbuild.precision.lower import Lowered, lower
 from trtbuild.precision.opset import raise_opset
 from trtbuild.precision.thresholds import ranges_for, seen_ranges
-from trtbuild.quantization import DOCUMENTED_BLOCKS, FORMATS, FormatName, Placement, write_qdq
+from trtbuild.quantization import DOCUMENTED_BLOCKS, FORMATS, FormatName, Placement, QuantizedWeight, write_qdq
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -43,6 +44,7 @@ def quantize(
     rest: Rest = "fp16",
     lowering: Callable[[ModelProto], Lowered] | None = None,
     clip_weights: bool = False,
+    rounded: Mapping[str, QuantizedWeight] = MappingProxyType({}),
     allow_none: bool = False,
 ) -> Quantized:
     """Returns a typed model whose nodes are stored in the formats asked for.
@@ -55,6 +57,7 @@ def quantize(
         rest: Precision of what is not quantised.
         lowering: Lowers the rest; by structure and the table's ranges when left out.
         clip_weights: As for ``write_qdq``.
+        rounded: As for ``write_qdq``.
         allow_none: Accept that there is no place at all.
 
     Raises:
@@ -66,7 +69,7 @@ def quantize(
     for name in sorted(set(chosen.values())):
         raise_opset(model, FORMATS[name].opset, needed_for=name)
     amax, notes = ranges_for(table, placement, chosen) if table is not None else ({}, [])
-    typed = write_qdq(model, placement, amax, formats=chosen, clip_weights=clip_weights)
+    typed = write_qdq(model, placement, amax, formats=chosen, clip_weights=clip_weights, rounded=rounded)
     notes += _short_blocks(model, placement, chosen)
     if rest == "fp32":
         return Quantized(typed, placement.kept, tuple(notes))

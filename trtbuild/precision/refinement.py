@@ -1,15 +1,16 @@
-"""What can still be gained when thresholds are set: weight clipping and bias correction, each only where it helps."""
+"""What can still be gained when thresholds are set: clipping, rounding, bias correction, each only where it helps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trtbuild.artifacts import CalibrationTable, TriedTransform
 from trtbuild.errors import UsageError
 from trtbuild.precision.bias_correction import correct_biases
-from trtbuild.quantization import Fidelity, FormatName, Placement, write_qdq
+from trtbuild.precision.rounding import round_weights
+from trtbuild.quantization import Fidelity, FormatName, Placement, QuantizedWeight, write_qdq
 from trtbuild.registry import nearest_hint
 
 if TYPE_CHECKING:
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
     from trtbuild.feeds import Sample
 
-REFINEMENTS = ("weight_clipping", "bias_correction")
-"""In the order they are tried; the second compensates the rounding that the first has chosen."""
+REFINEMENTS = ("weight_clipping", "weight_rounding", "bias_correction")
+"""In the order they are tried: each goes on from the scales and the numbers that were chosen before it."""
 WORTH_DB = 0.1
 """One that brings less than this is not kept: a few samples cannot tell it from chance."""
 
@@ -30,12 +31,14 @@ class Refinement:
     Attributes:
         model: The FP32 model, with corrected biases where that was kept.
         clip_weights: Whether weight clipping was kept.
+        rounded: Node to its weight where weight rounding was kept; empty otherwise.
         tried: What was tried, in order.
         judged_on: Rows that decided.
     """
 
     model: ModelProto
     clip_weights: bool
+    rounded: Mapping[str, QuantizedWeight]
     tried: tuple[TriedTransform, ...]
     judged_on: int
 
@@ -46,6 +49,7 @@ def refine(
     table: CalibrationTable,
     judge: Iterable[Sample],
     *,
+    fit: Iterable[Sample] = (),
     refinements: Sequence[str] = REFINEMENTS,
     formats: Mapping[str, FormatName] | FormatName = "int8",
 ) -> Refinement:
@@ -56,6 +60,7 @@ def refine(
         placement: Where its Q/DQ pairs go.
         table: Its calibration table.
         judge: Samples that the table was not made from.
+        fit: Samples that weights are rounded on, none that judges; without them that is not tried.
         refinements: Which to try, of ``REFINEMENTS``.
         formats: What each node is stored in, as for ``write_qdq``.
 
@@ -69,20 +74,51 @@ def refine(
     samples = list(judge)
     fidelity = Fidelity(model, samples)
     amax = {name: seen.amax for name, seen in table.ranges.items()}
-    best, clip = model, False
+    kept = Refinement(model, clip_weights=False, rounded={}, tried=(), judged_on=sum(s.rows for s in samples))
     tried: list[TriedTransform] = []
-    before = fidelity.sqnr_db(write_qdq(model, placement, amax, formats=formats))
-    for name in (r for r in REFINEMENTS if r in refinements):
-        if name == "weight_clipping":
-            trial, change = best, "clips each channel's largest weights where that lowers its squared error"
-        else:
-            corrected = correct_biases(best, placement, table.channels, formats=formats, clip_weights=clip)
-            trial = corrected.model
-            change = f"corrects the bias of {len(corrected.corrected)} of {len(placement.nodes)} quantised nodes"
-        clips = clip or name == "weight_clipping"
-        after = fidelity.sqnr_db(write_qdq(trial, placement, amax, formats=formats, clip_weights=clips))
-        kept = after >= before + WORTH_DB
-        tried.append(TriedTransform(name, change, before, after, kept))
-        if kept:
-            best, clip, before = trial, clips, after
-    return Refinement(best, clip, tuple(tried), sum(s.rows for s in samples))
+
+    def judged(trial: Refinement) -> float:
+        return fidelity.sqnr_db(
+            write_qdq(
+                trial.model,
+                placement,
+                amax,
+                formats=formats,
+                clip_weights=trial.clip_weights,
+                rounded=trial.rounded,
+            )
+        )
+
+    before = judged(kept)
+    fitting = list(fit) if "weight_rounding" in refinements else []
+    for name in (r for r in REFINEMENTS if r in refinements and (r != "weight_rounding" or fitting)):
+        trial, change = _trial(name, kept, placement, table, formats, fitting)
+        after = judged(trial)
+        better = after >= before + WORTH_DB
+        tried.append(TriedTransform(name, change, before, after, better))
+        if better:
+            kept, before = trial, after
+    return replace(kept, tried=tuple(tried))
+
+
+def _trial(
+    name: str,
+    now: Refinement,
+    placement: Placement,
+    table: CalibrationTable,
+    formats: Mapping[str, FormatName] | FormatName,
+    fit: Sequence[Sample],
+) -> tuple[Refinement, str]:
+    """What one refinement makes of what was kept so far, and what it does in words."""
+    if name == "weight_clipping":
+        change = "clips each channel's largest weights where that lowers its squared error"
+        return replace(now, clip_weights=True), change
+    if name == "weight_rounding":
+        made = round_weights(now.model, placement, table, fit, formats=formats, clip_weights=now.clip_weights)
+        change = f"rounds the weights of {len(made)} of {len(placement.nodes)} quantised nodes so that errors make up"
+        return replace(now, rounded=made), f"{change} for each other"
+    done = correct_biases(
+        now.model, placement, table.channels, formats=formats, clip_weights=now.clip_weights, rounded=now.rounded
+    )
+    change = f"corrects the bias of {len(done.corrected)} of {len(placement.nodes)} quantised nodes"
+    return replace(now, model=done.model), change

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from trtbuild import onnxfile
@@ -24,8 +25,9 @@ from trtbuild.precision.attribution import attribute
 from trtbuild.precision.costs import NodeWork, matrix_work
 from trtbuild.precision.journal import Journal
 from trtbuild.precision.opset import raise_opset
+from trtbuild.precision.rounding import rounding_digest
 from trtbuild.precision.thresholds import ranges_for
-from trtbuild.quantization import FORMATS, Fidelity, FormatName, Placement, place, write_qdq
+from trtbuild.quantization import FORMATS, Fidelity, FormatName, Placement, QuantizedWeight, place, write_qdq
 from trtbuild.quantization.fidelity import noise_of, sqnr_of
 from trtbuild.quantization.names import name_nodes
 from trtbuild.registry import nearest_hint
@@ -47,6 +49,7 @@ def measure(
     formats: Sequence[FormatName] = ("int8",),
     sizes: Mapping[str, int] | None = None,
     clip_weights: bool = False,
+    rounded: Mapping[str, QuantizedWeight] = MappingProxyType({}),
     journal: Path | None = None,
     time_budget_s: float | None = None,
     on_progress: Progress = lambda _done, _all, _node: None,
@@ -62,6 +65,7 @@ def measure(
         formats: What the nodes may be stored in.
         sizes: Size of each named axis, for the nodes' work; 1 when left out.
         clip_weights: Whether weights may be clipped, as for ``write_qdq``.
+        rounded: As for ``write_qdq``, for nodes in INT8.
         journal: Where exact measurements are noted one by one; those in it are not made again.
         time_budget_s: Seconds of exact measuring, those noted in the journal by earlier runs included. What is left
             unmeasured then is named in ``left_out``.
@@ -86,7 +90,7 @@ def measure(
     work = matrix_work(proto, sizes or {})
     for kind in formats:
         raise_opset(proto, FORMATS[kind].opset, needed_for=kind)
-    run = _Run(proto, placement, table, fidelity, work, data, clip_weights=clip_weights)
+    run = _Run(proto, placement, table, fidelity, work, data, rounded, clip_weights=clip_weights)
     left: tuple[str, ...] = ()
     nodes: list[NodeSensitivity] = []
     if how == "fast":
@@ -111,19 +115,22 @@ class _Run:
         fidelity: Fidelity,
         work: Mapping[str, NodeWork],
         data: str,
+        rounded: Mapping[str, QuantizedWeight],
         *,
         clip_weights: bool,
     ) -> None:
         self.model, self.placement, self.fidelity = model, placement, fidelity
         self._table, self._work, self._data, self._clip = table, work, data, clip_weights
+        self._rounded = rounded
         self.ops = {n.node: n.op for n in placement.nodes}
 
     def key(self, node: str, kind: FormatName) -> str:
         """All that a measurement depends on."""
         alone = self.placement.only([node])
         amax = self.amax([node], kind)
+        digest = rounding_digest({n: w for n, w in self._rounded.items() if n == node and kind == "int8"})
         ranges = {t: amax.get(t) for t in alone.tensors}
-        return json_digest([self._table.graph, self._data, node, kind, ranges, self._clip])
+        return json_digest([self._table.graph, self._data, node, kind, ranges, self._clip, digest])
 
     def amax(self, nodes: Sequence[str], kind: FormatName) -> dict[str, float]:
         """Largest |x| to keep of each activation where some nodes are stored in a format."""
@@ -132,7 +139,10 @@ class _Run:
     def written(self, nodes: Sequence[str], kind: FormatName) -> ModelProto:
         """The model with some nodes quantised."""
         places = self.placement.only(nodes)
-        return write_qdq(self.model, places, self.amax(nodes, kind), formats=kind, clip_weights=self._clip)
+        rounded = self._rounded if kind == "int8" else {}
+        return write_qdq(
+            self.model, places, self.amax(nodes, kind), formats=kind, clip_weights=self._clip, rounded=rounded
+        )
 
     def noise(self, nodes: Sequence[str], kind: FormatName) -> float:
         """Error power over signal power of the worst output with some nodes quantised."""

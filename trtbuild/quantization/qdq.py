@@ -8,6 +8,7 @@ them alike.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from trtbuild.quantization.placement import Placement
 
+_NONE: Mapping[str, QuantizedWeight] = MappingProxyType({})
+
 
 def write_qdq(
     model: ModelProto,
@@ -29,6 +32,7 @@ def write_qdq(
     *,
     formats: Mapping[str, FormatName] | FormatName = "int8",
     clip_weights: bool = False,
+    rounded: Mapping[str, QuantizedWeight] = _NONE,
 ) -> ModelProto:
     """Returns a copy of the model with Q/DQ pairs.
 
@@ -38,6 +42,7 @@ def write_qdq(
         amax: Largest |x| to keep of each activation, in its unit; scale = amax / the format's largest number.
         formats: What each node of the placement is stored in; one word for all.
         clip_weights: Whether a channel's largest weights may be clipped where that makes its squared error smaller.
+        rounded: Node to its weight, where its numbers are not just the nearest ones; no other node reads the weight.
 
     Raises:
         IntegrityError: An activation has no range.
@@ -49,7 +54,7 @@ def write_qdq(
     copy.CopyFrom(model)
     chosen = {n.node: FORMATS[formats if isinstance(formats, str) else formats[n.node]] for n in placement.nodes}
     _hold_opset(copy, chosen)
-    _Writer(copy, placement, amax, chosen, clip_weights=clip_weights).write()
+    _Writer(copy, placement, amax, chosen, rounded, clip_weights=clip_weights).write()
     return copy
 
 
@@ -71,10 +76,12 @@ class _Writer:
         placement: Placement,
         amax: Mapping[str, float],
         chosen: Mapping[str, NumberFormat],
+        rounded: Mapping[str, QuantizedWeight],
         *,
         clip_weights: bool,
     ) -> None:
         self.model, self.amax, self.chosen, self.clip = model, amax, chosen, clip_weights
+        self.rounded = rounded
         self.places = {n.node: n for n in placement.nodes}
         self.summands = {s.node: s for s in placement.summands if chosen[s.conv].activations}
         self.weights = {t.name: t for t in model.graph.initializer}
@@ -135,12 +142,16 @@ class _Writer:
         key = f"{place.weight}@{place.axis}" + ("" if kind.element == "INT8" else f"/{kind.name}")
         if key in self.done:
             return self.done[key]
-        weight = quantize_weight(
-            numpy_helper.to_array(self.weights[place.weight]),
-            kind,
-            axis=place.axis,
-            reduced_axis=place.reduced_axis,
-            clip=self.clip,
+        weight = (
+            self.rounded[place.node]
+            if place.node in self.rounded
+            else quantize_weight(
+                numpy_helper.to_array(self.weights[place.weight]),
+                kind,
+                axis=place.axis,
+                reduced_axis=place.reduced_axis,
+                clip=self.clip,
+            )
         )
         inputs = [
             self._add(f"{key}/{kind.element.lower()}", weight.numbers, kind),

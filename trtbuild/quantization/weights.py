@@ -38,12 +38,17 @@ class QuantizedWeight:
         """What the numbers stand for, in the weight's unit and shape."""
         import numpy as np
 
-        scale = self.scale
-        if self.block is not None and self.axis is not None:
-            scale = np.repeat(scale, self.block, axis=self.axis)
-        elif self.axis is not None:
-            scale = scale.reshape([-1 if i == self.axis else 1 for i in range(self.numbers.ndim)])
-        return (self.numbers * scale).astype(np.float32)
+        return (self.numbers * self.spread()).astype(np.float32)
+
+    def spread(self) -> NDArray[np.float32]:
+        """The scales in a shape that broadcasts with the numbers."""
+        import numpy as np
+
+        if self.axis is None:
+            return self.scale
+        if self.block is not None:
+            return np.repeat(self.scale, self.block, axis=self.axis)
+        return self.scale.reshape([-1 if i == self.axis else 1 for i in range(self.numbers.ndim)])
 
 
 def quantize_weight(

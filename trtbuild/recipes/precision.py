@@ -134,7 +134,7 @@ def search(
     floor = spec.accuracy
     if spec.precision != "best" or table is None or data is None or floor is None or floor.min is None:
         return None
-    clips = spec.calibration is not None and "weight_clipping" in spec.calibration.transforms
+    wanted = [name for name in spec.calibration.transforms if name in precision.WEIGHTS] if spec.calibration else []
     held = precision.Floor("cosine" if floor.metric == "cosine" else "sqnr", floor.min)
     rates = [fields.rates() for fields in spec.targets]
     sizes = {axis: r.opt for axis, r in profiles[0].axes.items()} if profiles else {}
@@ -149,7 +149,7 @@ def search(
             "rest": spec.rest,
             "overrides": dict(spec.precision_overrides),
             "exact": spec.search.exact,
-            "clips": clips,
+            "refinements": wanted,
             "time_budget_s": spec.search.time_budget_s,
         },
         toolchain(*precision.PACKAGES),
@@ -161,16 +161,17 @@ def search(
     budget = whole_budget / 2 if whole_budget and spec.search.exact else whole_budget  # half to measure, half to judge
 
     def make(_folder: object) -> Front:
-        tried = precision.try_clipping(model, table, data.samples.part("judge")) if clips else ()
-        clipped = any(t.kept for t in tried)
-        fit = replace(data.samples.part("fit"), limit=min(data.samples.limit, SENSITIVITY_ROWS))
+        whole = data.samples.part("fit")
+        refined = precision.refine_weights(model, table, data.samples.part("judge"), fit=whole, refinements=wanted)
+        fit = replace(whole, limit=min(data.samples.limit, SENSITIVITY_ROWS))
         found = precision.measure(
             model,
             table,
             fit,
             how="exact" if spec.search.exact else "fast",
             sizes=sizes,
-            clip_weights=clipped,
+            clip_weights=refined.clip_weights,
+            rounded=refined.rounded,
             journal=journal,
             time_budget_s=budget if spec.search.exact else None,
             on_progress=lambda done, whole, node: steps.observer.progress("search", 0.5 * done / whole, node),
@@ -185,12 +186,13 @@ def search(
             sizes=sizes,
             rest=spec.rest,
             overrides=spec.precision_overrides,
-            clip_weights=clipped,
+            clip_weights=refined.clip_weights,
+            rounded=refined.rounded,
             journal=journal,
             time_budget_s=budget,
             on_progress=lambda runs, what: steps.observer.progress("search", None, f"run {runs}: {what}"),
         )
-        return replace(front, tried=tried)
+        return replace(front, tried=refined.tried)
 
     front = steps.take("search", Front, lambda: known, make, reporting.said.search)
     if front.chosen is None:
@@ -237,6 +239,7 @@ def assign_precision(
                 "assignment": dict(chosen),
                 "refinements": wanted,
                 "clips": front is not None and front.clips_weights,
+                "rounds": front is not None and front.rounds_weights,
                 "profiles": as_json(profiles),
                 "fallback": fallback,
             },
@@ -258,8 +261,10 @@ def assign_precision(
             overrides=spec.precision_overrides,
             assignment=chosen,
             judge=judge.part("judge") if judge is not None else (),
+            fitting=judge.part("fit") if judge is not None else (),
             refinements=wanted if front is None else (),
             clip_weights=front is not None and front.clips_weights,
+            rounds_weights=front is not None and front.rounds_weights,
             allow_fallback=fallback,
         ),
         reporting.said.assign_precision,

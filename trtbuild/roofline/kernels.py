@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
-from trtbuild.artifacts import Bound, EngineLayer, EnginePlan, Estimate, LayerTensor, PartEstimate, TargetRates
+from trtbuild.artifacts import (
+    Bound,
+    EngineLayer,
+    EngineLayers,
+    Estimate,
+    LayerTensor,
+    OptimizationProfile,
+    PartEstimate,
+    TargetRates,
+)
 from trtbuild.roofline.rates import COMPUTED_AS_REST, Limit, Roofline, roofline
 
 _IDLE = {"signal", "wait", "shape_call", "no_op", "noop"}
 """Layer types that neither move nor compute anything on the device."""
 
 
-def plan_estimate(plan: EnginePlan, rates: TargetRates, *, profile: int = 0) -> Estimate | None:
+class KnownPlan(Protocol):
+    """What an estimate reads of a plan: an ``EnginePlan`` has it, and an inspected plan too."""
+
+    @property
+    def precision(self) -> str:
+        """What was asked for."""
+
+    @property
+    def profiles(self) -> tuple[OptimizationProfile, ...]:
+        """Optimisation profiles in the plan's order."""
+
+    @property
+    def layers(self) -> EngineLayers:
+        """The kernels."""
+
+
+def plan_estimate(plan: KnownPlan, rates: TargetRates, *, profile: int = 0) -> Estimate | None:
     """A plan's time on a target at one profile's opt sizes, estimated.
 
     Bytes are what each kernel reads, holds and writes, once each, in the types that it really has: so what a reformat

@@ -85,7 +85,7 @@ class ModelSpec(_Strict):
     )
 
 
-TRANSFORMS = ("smoothing", "cross_layer", "branch_smoothing", "weight_clipping", "bias_correction")
+TRANSFORMS = ("smoothing", "cross_layer", "branch_smoothing", "weight_clipping", "weight_rounding", "bias_correction")
 """What calibration and precision assignment can try for better INT8."""
 
 

@@ -50,8 +50,8 @@ class TargetFields(BaseModel):
     python: str = Field(
         "",
         description="A Python interpreter whose TensorRT builds for it, such as venv/bin/python, relative to the spec; "
-        "it needs nothing but TensorRT. So one spec builds with several releases. When left out: the one that runs "
-        "trtbuild.",
+        "to build it needs nothing but TensorRT. So one spec builds with several releases. When left out: the one that "
+        "runs trtbuild.",
     )
     peak: dict[Rated, PositiveFloat] = Field(
         default_factory=dict,

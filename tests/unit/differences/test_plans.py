@@ -20,7 +20,7 @@ from trtbuild.artifacts import (
 from trtbuild.calibration import calibrate
 from trtbuild.differences import PlanFile, diff_plans, headline, in_words
 from trtbuild.engine import compile as compile_plan
-from trtbuild.engine.header import read_header
+from trtbuild.engine.header import PlanHeader, read_header
 from trtbuild.precision import assign_precision
 
 SM89 = Target("rtx4090", "tensorrt_rtx", "8.9")
@@ -64,6 +64,16 @@ def encoder():
     return model(nodes, [("x", ["n", LENGTH, width])], [("y", ["n", LENGTH, width])], parameters)
 
 
+def file_of(made, header, **more):
+    """All that compile's description says."""
+    return PlanFile(
+        sha256=more.pop("sha256", made.plan.sha256), size=header.size, backend=header.backend, version=header.version,
+        compute_capabilities=header.compute_capabilities, described=True, precision=made.precision, inputs=made.inputs,
+        outputs=made.outputs, profiles=made.profiles, layers=made.layers, work=made.work.shares, nodes=made.work.nodes,
+        onnx=made.onnx, options=made.options,
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """Real plans by name, described."""
@@ -86,9 +96,7 @@ def built(tmp_path_factory):
         typed = assign_precision(path, place, profiles=[PROFILE], **options)
         made = compile_plan(typed, place, target=SM89, profiles=[PROFILE])
         header = read_header(made.plan.path)
-        found[name] = PlanFile(
-            made.plan.sha256, header.size, header.backend, header.version, header.compute_capabilities, made
-        )
+        found[name] = file_of(made, header)
     return found
 
 
@@ -145,7 +153,8 @@ def test_the_other_way_round_it_is_mirrored(one, other, built):
 
 
 def test_without_a_description_the_first_bytes_are_compared(built):
-    bare = replace(built["mlp int8"], description=None)
+    mlp8 = built["mlp int8"]
+    bare = PlanFile(mlp8.sha256, mlp8.size, mlp8.backend, mlp8.version, mlp8.compute_capabilities)
     found = diff_plans(bare, built["mlp fp16"])
     assert {c.topic for c in found.changes} == {"bytes"}
     assert "no description" in found.notes[0]
@@ -168,10 +177,9 @@ def generated(*nodes, steps="MulAdd", precision="fp16"):
     return kernel(*nodes, kind="kgen", precision=precision, name=f"__myl_{steps}_0x1")
 
 
-def file(folder, *kernels, sha256="a", **more):
-    made = plan_value(folder)
-    made = replace(made, layers=EngineLayers(kernels, source="build log"), **more)
-    return PlanFile(sha256, made.plan.size, "tensorrt_rtx", "1.7.1.116", ("8.9",), made)
+def file(folder, *kernels, sha256="a", version="1.7.1.116", **more):
+    made = replace(plan_value(folder), layers=EngineLayers(kernels, source="build log"), **more)
+    return file_of(made, PlanHeader("tensorrt_rtx", version, ("8.9",), made.plan.size), sha256=sha256)
 
 
 def changes(folder, before, after, **more):
@@ -196,6 +204,13 @@ def test_what_became_of_kernels_is_told_by_their_nodes(before, after, topic, sai
     found = diff_plans(file(tmp_path, *before), file(tmp_path, *after, sha256="b"))
     assert [c.topic for c in found.changes if c.topic != "kernel count"] == [topic]
     assert said in "\n".join(in_words(found))
+
+
+def test_without_nodes_the_kernels_say_what_lost_int8(tmp_path):
+    sides = [replace(file(tmp_path, kernel("fc", precision=p), sha256=p), nodes=None) for p in ("int8", "fp16")]
+    assert [(c.topic, c.name, c.before, c.after) for c in diff_plans(*sides).changes] == [
+        ("kernel precision", "fc", ["int8"], ["fp16"])
+    ]
 
 
 def test_names_and_order_of_kernels_say_nothing(tmp_path):
@@ -232,7 +247,7 @@ def test_interface_profiles_and_versions(tmp_path):
         tmp_path, [], [],
         inputs=(TensorSpec("x", "float16", ("batch", 3, "height")), TensorSpec("mask", "bool", ("batch",))),
         profiles=(grown, grown),
-        backend_version="1.8.0.1",
+        version="1.8.0.1",
         precision="int8",
         options={"refit": True},
         work=PrecisionShare({"int8": 1.0}, {"fc": "int8"}, {}),
@@ -252,5 +267,5 @@ def test_lines_that_differ_in_numbers_alone_are_told_once(tmp_path):
     before = [generated(f"layer.{n}/add") for n in range(20)]
     after = [generated(f"layer.{n}/add", precision="fp32") for n in range(20)]
     found = diff_plans(file(tmp_path, *before), file(tmp_path, *after, sha256="b"))
-    assert in_words(found)[1:] == ["precision of other kernels:", "  layer.0/add: [fp16] -> [fp32] (and 19 alike)"]
+    assert in_words(found)[1:] == ["precision of kernels:", "  layer.0/add: [fp16] -> [fp32] (and 19 alike)"]
     assert len(in_words(found, shown=None)) == 22

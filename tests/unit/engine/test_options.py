@@ -13,6 +13,7 @@ from trtbuild import engine, worker
 from trtbuild.artifacts import AxisRange, BuildOptions, OptimizationProfile, Target, to_json
 from trtbuild.backends import BACKENDS
 from trtbuild.device import compute_capabilities
+from trtbuild.engine.compiling import _kept_plugins
 from trtbuild.errors import BuildError, MissingDependencyError, SpecError
 
 pytest.importorskip("tensorrt_rtx")
@@ -126,6 +127,18 @@ def test_a_plugin_is_refused_by_what_the_module_lacks(tmp_path):
     with pytest.raises(SpecError, match="no INetworkDefinition.add_plugin_v3") as caught:
         engine.hold_options(SM89, BuildOptions(plugins=(str(library),)))
     assert caught.value.place == "build.plugins"
+
+
+def test_plug_ins_are_kept_beside_the_plan(tmp_path):
+    """Two of one name, from two folders; no TensorRT that loads any is at hand."""
+    for folder in ("a", "b", "out"):
+        (tmp_path / folder).mkdir()
+    files = [tmp_path / "a" / "ours.so", tmp_path / "b" / "ours.so"]
+    for number, file in enumerate(files):
+        file.write_text(str(number))
+    kept = _kept_plugins(BuildOptions(plugins=tuple(map(str, files))), tmp_path / "out")
+    assert [k.path.read_text() for k in kept] == ["0", "1"]
+    assert {k.path.parent for k in kept} == {tmp_path / "out"}
 
 
 @pytest.mark.skipif(bool(compute_capabilities()), reason="this machine has a GPU")

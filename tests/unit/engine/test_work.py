@@ -191,3 +191,27 @@ def test_channels_that_a_layout_fills_up_are_counted(tmp_path):
     found = weighed(EngineLayers((kernel,)), model, inputs(model), (sizes,))[0]
     assert found.inputs[0].elements == 4 * 4 * 8 * 8
     assert found.macs == 4 * 4 * 8 * 8 * 3 * 9
+
+
+@pytest.mark.parametrize(
+    ("node", "dims", "elements"),
+    [
+        ("/mean", (-1, 1, WIDTH), BATCH * WIDTH),  # an axis of size one more
+        ("/deep", (-1, DEEP), BATCH * ROWS * DEEP),  # batch and rows in one
+        ("/q", (-1, ROWS, WIDTH), None),  # rows are dynamic: TensorRT would print -1
+        ("/k", (-1, -1, HEADS, WIDTH // HEADS), BATCH * ROWS * WIDTH),  # axes turned
+        ("/deep", (BATCH, -1, DEEP), None),  # three merged products, stacked, and not a batch of three
+        ("/deep", (-1, 1), None),  # one a row: nothing says how many rows
+    ],
+)
+def test_what_the_dimensions_of_a_tensor_say(tmp_path, node, dims, elements):
+    model = load(block(tmp_path / "m.onnx"))
+    kernel = EngineLayer("k", "kgen", "fp16", (node,), outputs=(LayerTensor("t", "fp16", dims),))
+    assert weighed(EngineLayers((kernel,)), model, inputs(model), (SIZES,))[0].outputs[0].elements == elements
+
+
+def test_a_batch_of_one_is_merged_like_any_other(tmp_path):
+    model = load(block(tmp_path / "m.onnx"))
+    one = OptimizationProfile({"batch": AxisRange(1, 1, 8), "rows": AxisRange(8, ROWS, 80)})
+    kernel = EngineLayer("k", "gemm", "fp16", ("/deep",), outputs=(LayerTensor("t", "fp16", (-1, DEEP)),))
+    assert weighed(EngineLayers((kernel,)), model, inputs(model), (one,))[0].outputs[0].elements == ROWS * DEEP

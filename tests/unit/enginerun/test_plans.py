@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from plan_values import plan
 
+from trtbuild import enginerun
 from trtbuild.device import compute_capabilities
-from trtbuild.enginerun import plans_in_turn, run_plan
+from trtbuild.enginerun import can_run, plans_in_turn, run_plan
 from trtbuild.errors import IntegrityError, MissingDependencyError, WorkerCrashedError
 
 
@@ -33,6 +34,15 @@ def test_a_plan_that_was_changed_is_refused_before_any_library_is_loaded(tmp_pat
 def test_without_a_gpu_it_says_so(tmp_path, start):
     with pytest.raises(MissingDependencyError, match="no NVIDIA GPU"):
         start(plan(tmp_path))
+
+
+def test_a_plan_without_its_weights_is_not_run(tmp_path, start, monkeypatch):
+    monkeypatch.setattr(enginerun, "compute_capabilities", lambda: ("8.9",))
+    whole = plan(tmp_path)
+    stripped = dataclasses.replace(whole, options={"refit": "any", "strip_weights": True})
+    assert (can_run(whole), can_run(stripped)) == (True, False)
+    with pytest.raises(IntegrityError, match="has to be refitted first"):
+        start(stripped)
 
 
 def test_the_digest_comes_first_for_every_plan_of_a_group(tmp_path):

@@ -6,8 +6,9 @@ import pytest
 from fake_runtime import Cuda, Driver, RunningTensorRT
 from fake_tensorrt import RELEASES
 
+from trtbuild.content import file_digest
 from trtbuild.enginerun import graphs
-from trtbuild.enginerun.loading import deserialize
+from trtbuild.enginerun.loading import deserialize, plugin_files
 from trtbuild.enginerun.runner import EngineRunner
 from trtbuild.enginerun.sharing import SharedDevice
 from trtbuild.errors import BuildError, FeedError, IntegrityError
@@ -135,6 +136,27 @@ def test_a_plan_that_does_not_load_is_an_integrity_error():
     trt = RunningTensorRT(min(RELEASES))
     with pytest.raises(IntegrityError, match="cannot load the plan"):
         deserialize(trt, b"another", "p")
+
+
+def test_plug_ins_are_loaded_before_the_plan(tmp_path):
+    files = [tmp_path / "good.so", tmp_path / "bad.so"]
+    files[0].write_bytes(b"\x7fELF")
+    files[1].write_bytes(b"not a library")
+    trt = RunningTensorRT(min(RELEASES))
+    assert deserialize(trt, b"engine", "p", [str(files[0])]).engine is not None
+    assert {"init_libnvinfer_plugins", "IPluginRegistry.load_library"} <= trt._touched
+    with pytest.raises(IntegrityError, match=r"bad\.so.*cannot load this plug-in"):
+        deserialize(trt, b"engine", "p", [str(file) for file in files])
+
+
+def test_a_plug_in_that_was_changed_is_not_loaded(tmp_path):
+    library = tmp_path / "ours.so"
+    library.write_bytes(b"one")
+    request = {"plugins": [[str(library), file_digest(library)]]}
+    assert plugin_files(request) == [str(library)]
+    library.write_bytes(b"two")
+    with pytest.raises(IntegrityError, match="the plug-in is not the one its manifest names"):
+        plugin_files(request)
 
 
 def test_an_enqueue_that_fails_is_an_error(trt, monkeypatch):

@@ -18,10 +18,12 @@ from trtbuild.content import feed_digest
 from trtbuild.errors import IntegrityError, PrecisionError, SpecError
 from trtbuild.feeds import Sample
 from trtbuild.matrixops import node_precisions
-from trtbuild.precision.best import find_front
+from trtbuild.precision import assign_precision
+from trtbuild.precision.best import find_front, refine_weights
 from trtbuild.precision.floor import Floor
 from trtbuild.precision.judging import Judge
 from trtbuild.precision.mixed import write_mixed
+from trtbuild.precision.rounding import round_weights
 from trtbuild.precision.search import assignment_of
 from trtbuild.precision.sensitivity import measure
 from trtbuild.quantization import Fidelity, place
@@ -150,3 +152,37 @@ def test_a_judge_asks_for_each_graph_once():
     assert judge({"a": "int8"}) == judge({"a": "int8"})
     assert asked == [{"a": "int8"}]
     assert judge.runs == 1
+
+
+def test_rounded_weights_are_judged_and_the_graph_that_is_written_has_the_same(tmp_path):
+    """The nodes in INT8 get the rounded weights, in the search as in the graph; the others keep their own."""
+    onnx.save(network(), tmp_path / "m.onnx")
+    table = calibrate(tmp_path / "m.onnx", samples(1), method="mse")
+    plain, _, _ = searched(tmp_path, Floor("cosine", 0.999), rest="fp16")
+    found = refine_weights(tmp_path / "m.onnx", table, samples(2), fit=samples(1), refinements=("weight_rounding",))
+    assert [t.name for t in found.tried] == ["weight_rounding"]
+    proto = onnxfile.load(tmp_path / "m.onnx")
+    rounded = round_weights(proto, place(proto), table, samples(1))
+    front, placement, _ = searched(tmp_path, Floor("cosine", 0.999), rest="fp16", rounded=rounded)
+    assert [p.sqnr_db for p in front.points] != [p.sqnr_db for p in plain.points]
+    formats = {f"block.{i}/linear": "fp16" if i in (1, 4) else "int8" for i in range(LAYERS)}
+    low = {n: w for n, w in rounded.items() if formats[n] == "int8"}
+    judged = write_mixed(proto, placement, table, formats, "fp16", rounded=low).model
+    written = assign_precision(
+        tmp_path / "m.onnx",
+        tmp_path,
+        precision="best",
+        table=table,
+        assignment=formats,
+        judge=samples(2),
+        fitting=samples(1),
+        refinements=(),
+        rounds_weights=True,
+    )
+    typed = onnxfile.load(written.model.path)
+    for graph in (judged, typed):
+        stored = {t.name: onnx.numpy_helper.to_array(t) for t in graph.graph.initializer}
+        for name, weight in low.items():
+            (values,) = (v for n, v in stored.items() if n.startswith(f"w{name[6]}@") and n.endswith("/int8"))
+            np.testing.assert_array_equal(values, weight.numbers.astype(np.int8))
+        assert not [n for n in stored if n.startswith("w1@")], "a node in FP16 has no INT8 weight"

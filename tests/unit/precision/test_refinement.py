@@ -177,13 +177,11 @@ def test_weight_clipping_that_changes_nothing_is_not_kept(layer):
     assert (result.tried[0].kept, result.clip_weights) == (False, False)
 
 
-@pytest.mark.parametrize("chosen", [(), ("weight_clipping",), ("bias_correction",), REFINEMENTS])
+@pytest.mark.parametrize("chosen", [(), ("weight_clipping",), ("weight_rounding",), ("bias_correction",), REFINEMENTS])
 def test_each_can_be_turned_off(layer, chosen):
     proto, table = layer
-    assert (
-        tuple(t.name for t in refine(proto, place(proto), table, judging(biased(5.0)), refinements=chosen).tried)
-        == chosen
-    )
+    judge, fit = judging(biased(5.0)), judging(biased(5.0, seed=1))
+    assert tuple(t.name for t in refine(proto, place(proto), table, judge, fit=fit, refinements=chosen).tried) == chosen
 
 
 def test_a_wrong_name_is_told(layer):

@@ -265,6 +265,6 @@ def test_an_estimate_is_called_one_wherever_it_stands(tmp_path):
     assert len(found["parts"]) == 5
     text = render_report(document)
     assert "**Estimates, not measurements**" in text
-    assert "| l4 | 21 | 28 | compute 100 % | batch 8 | 5 take 71%: `gemm_1`" in text
+    assert "| l4 | 21.0 | 28.0 | compute 100 % | batch 8 | 5 take 71%: `gemm_1`" in text
     assert "- l4: a guess\n- l4: 1 kernels are estimated too low" in text
     assert "stimate" not in render_report(report_document(build(tmp_path))), "nothing is said where there is none"

@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from trtbuild.artifacts import EngineLayer, LayerTensor
 from trtbuild.engine.layers.model import ModelAtOpt
 
-_SAME_SHAPE, _PADDED, _TURNED, _RESHAPED = range(4)
-"""How well a shape of the model fits a kernel's tensor: axis by axis; with channels filled up; with axes turned; with
-axes merged or split."""
+_SAME_SHAPE, _SQUEEZED, _PADDED, _TURNED, _RESHAPED = range(5)
+"""How well a shape of the model fits a kernel's tensor: axis by axis; but for axes of size one; with channels filled
+up; with axes turned; with axes merged or split."""
 
 _PADDING = 31  # channels that a layout may add
 _ONNX_NAME = re.compile(r"\.\d+(?:_\d+)?_myl\d+$")  # what TensorRT puts behind the name of a tensor of the model's
@@ -119,10 +119,13 @@ def _fit(dims: Sequence[int], shape: Sequence[int], dynamic: Sequence[bool | Non
         dynamic: Whether each of the model's axes is; None where that is not known.
     """
     fixed = [d for d in dims if d >= 0]
+    known = [None] * len(shape) if dynamic is None or len(dynamic) != len(shape) else list(dynamic)
     if len(shape) != len(dims):
-        apart = 1 in fixed or not fixed or math.prod(shape) % math.prod(fixed)
-        return None if apart else (math.prod(shape), _RESHAPED)
-    known = [None] * len(shape) if dynamic is None or len(dynamic) != len(shape) else dynamic
+        squeezed = _without_ones(dims, shape, known)
+        if squeezed is not None or 1 in fixed:
+            return squeezed
+        sure = math.prod(s for s, is_dynamic in zip(shape, known, strict=True) if not is_dynamic)
+        return None if not fixed or sure % math.prod(fixed) else (math.prod(shape), _RESHAPED)
     pairs = list(zip(dims, shape, strict=True))
     if all(is_dynamic in (None, d < 0) for d, is_dynamic in zip(dims, known, strict=True)):
         filled = [(d, s) for d, s in pairs if d not in (-1, s)]
@@ -133,6 +136,16 @@ def _fit(dims: Sequence[int], shape: Sequence[int], dynamic: Sequence[bool | Non
     must = Counter(s for s, is_dynamic in zip(shape, known, strict=True) if is_dynamic is False)
     may = Counter(s for s, is_dynamic in zip(shape, known, strict=True) if is_dynamic is not True)
     return None if must - Counter(fixed) or Counter(fixed) - may else (math.prod(shape), _TURNED)
+
+
+def _without_ones(dims: Sequence[int], shape: Sequence[int], dynamic: Sequence[bool | None]) -> tuple[int, int] | None:
+    """As ``_fit``, for ranks that differ by axes of size one: ``[-1, 1, 384]`` is ``[batch, 384]``."""
+    narrow = [d for d in dims if d != 1]
+    kept = [(s, is_dynamic) for s, is_dynamic in zip(shape, dynamic, strict=True) if s != 1 or is_dynamic is not False]
+    if len(narrow) != len(kept) or not narrow:
+        return None
+    fits = all(is_dynamic in (None, d < 0) and d in (-1, s) for d, (s, is_dynamic) in zip(narrow, kept, strict=True))
+    return (math.prod(shape), _SQUEEZED) if fits else None
 
 
 def _broadcast(layer: EngineLayer, tensor: LayerTensor, model: ModelAtOpt) -> dict[int, int]:
@@ -149,7 +162,7 @@ def _agreed(evidence: Sequence[Mapping[int, int]]) -> int | None:
     """The one number that all kernels around a tensor agree on, the best fit first; None where none stands out."""
     said = [numbers for numbers in evidence if numbers]
     common = set.intersection(*(set(numbers) for numbers in said)) if said else set()
-    for fit in (_SAME_SHAPE, _PADDED, _TURNED, _RESHAPED):
+    for fit in (_SAME_SHAPE, _SQUEEZED, _PADDED, _TURNED, _RESHAPED):
         fitting = {count for count in common if min(numbers[count] for numbers in said) <= fit}
         if fitting:
             return fitting.pop() if len(fitting) == 1 else None
