@@ -10,10 +10,10 @@ from trtbuild.serving.client import Client
 from trtbuild.serving.copies import copied
 from trtbuild.serving.environment import ServerEnvironment, installed, set_up
 from trtbuild.serving.load import Load
-from trtbuild.serving.rollout import Rollout, pin, roll_out
+from trtbuild.serving.rollout import Naming, Rollout, pin, roll_out
 from trtbuild.serving.server import RunningServer, serving
 
 __all__ = [
-    "Client", "Load", "Rollout", "RunningServer", "ServeCheck", "ServeFinding", "ServerEnvironment", "copied",
+    "Client", "Load", "Naming", "Rollout", "RunningServer", "ServeCheck", "ServeFinding", "ServerEnvironment", "copied",
     "installed", "pin", "roll_out", "serve_check", "serving", "set_up",
 ]  # fmt: skip

@@ -166,8 +166,9 @@ class Client:
             yield
         except (InferenceServerException, OSError, ValueError, RuntimeError) as error:
             said = str(error.message()) if isinstance(error, InferenceServerException) else f"{error}"
+            first = said.strip().split("\n", 1)[0]  # a python backend's traceback follows
             raise ServerError(
-                f"{what}: {said.strip() or type(error).__name__}", place=self.url, hint="look into the server's log"
+                f"{what}: {first or type(error).__name__}", place=self.url, hint="look into the server's log"
             ) from error
 
 

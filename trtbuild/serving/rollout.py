@@ -22,11 +22,24 @@ from trtbuild.serving.copies import CONFIG, add_cpu_config, link, read_config, v
 from trtbuild.serving.server import CPU_CONFIG
 
 TRIAL = "__trial"
-_RETIRED_WITHIN_S = 120  # requests under way on the old version are answered first
+_SETTLED_WITHIN_S = 120  # requests under way on the old version are answered first
 _STEP_S = 0.05
 
-Activate = Callable[[Path, Sequence[int]], None]
+Name = Callable[[Path, Sequence[int]], None]
 """Makes a model folder's config name these versions, and no others, as those to serve."""
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How a repository is told which versions to serve.
+
+    Attributes:
+        serve: Names versions.
+        put_back: Names those again that were named before the last ``serve``.
+    """
+
+    serve: Name
+    put_back: Name
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,8 @@ def roll_out(
     version: int,
     golden: GoldenRequests,
     *,
-    activate: Activate = pin,
+    naming: Naming = Naming(pin, pin),
+    wait_s: float = 600,
 ) -> Rollout:
     """Lets a live server answer with another version, without a lost request.
 
@@ -79,27 +93,28 @@ def roll_out(
         model: The model.
         version: A version folder that is there and is not served.
         golden: Requests with the answers it must give.
-        activate: How a model folder's config is made to name a version.
+        naming: How the repository is told which versions to serve.
+        wait_s: Seconds to wait for another rollout of the model.
 
     Raises:
-        UsageError: The version is not there, or serves already.
+        UsageError: The version is not there, serves already, or another rollout does not end.
         AccuracyError: It answers wrongly; the old one serves.
         ServerError: The server does not load it, is not in explicit mode, or does not answer any more.
     """
     started = time.monotonic()
     folder = repository / model
-    with Client(url) as client:
+    with _alone(repository, model, wait_s), Client(url) as client:
         served = client.ready_versions(model)
         _hold_new(folder, version, served)
         if served:  # else a server that starts again meanwhile might take the new version untried
-            _name(folder, served, activate)
+            _name(folder, served, naming.serve)
         with _trial(client, repository, model, version) as name:
             tried = _right(answered(client, name, version, golden, "answers on trial"), model, version, served)
-        with _put_back(client, folder, model, version, served, activate):
-            _name(folder, (version,), activate)
+        with _put_back(client, folder, version, served, naming.put_back):
+            _name(folder, (version,), naming.serve)
             client.load(model)
             confirmed = _right(answered(client, model, version, golden, "answers in place"), model, version, served)
-            _await_only(client, model, version)
+            _settle(client, model, (version,))
     return Rollout(model, version, served, tried, confirmed, time.monotonic() - started)
 
 
@@ -113,9 +128,9 @@ def _hold_new(folder: Path, version: int, served: Sequence[int]) -> None:
         raise UsageError(f"there is no version {version}", place=str(folder), hint=f"it has {there}")
 
 
-def _name(folder: Path, serve: Sequence[int], activate: Activate) -> None:
+def _name(folder: Path, serve: Sequence[int], name: Name) -> None:
     """The config names these versions; what a server without a GPU reads instead of it follows."""
-    activate(folder, serve)
+    name(folder, serve)
     if (folder / "configs" / f"{CPU_CONFIG}.pbtxt").is_file():
         add_cpu_config(folder)
 
@@ -132,6 +147,22 @@ def _right(found: ServeFinding, model: str, version: int, served: Sequence[int])
 
 def _serving(served: Sequence[int]) -> str:
     return f"version {', '.join(map(str, served))} serves as before" if served else "nothing serves, as before"
+
+
+@contextlib.contextmanager
+def _alone(repository: Path, model: str, wait_s: float) -> Iterator[None]:
+    """One rollout of a model at a time."""
+    from filelock import FileLock, Timeout
+
+    place = _beside(repository)
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(place / f"{model}.lock", timeout=wait_s):
+            yield
+    except Timeout as error:
+        raise UsageError(
+            f"another rollout of {model} is under way", place=str(repository), hint="wait for it, and try again"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -181,6 +212,7 @@ def _end_trial(client: Client, repository: Path, name: str) -> None:
         return
     with contextlib.suppress(ServerError):  # it may be gone, and its memory with it
         client.unload(name)
+        _settle(client, name, ())
     out = beside / f"{name}.{os.getpid()}"
     beside.mkdir(parents=True, exist_ok=True)
     place.replace(out)
@@ -194,17 +226,17 @@ def _beside(repository: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _put_back(
-    client: Client, folder: Path, model: str, version: int, served: Sequence[int], activate: Activate
-) -> Iterator[None]:
+def _put_back(client: Client, folder: Path, version: int, served: Sequence[int], name: Name) -> Iterator[None]:
     """On any error the old versions serve again, and the error says so."""
+    model = folder.name
     try:
         yield
     except BaseException as error:
         if served:
-            _name(folder, served, activate)
+            _name(folder, served, name)
         with contextlib.suppress(ServerError):
             client.load(model) if served else client.unload(model)
+            _settle(client, model, served)
         if isinstance(error, ServerError):
             raise ServerError(
                 f"version {version} of {model} did not take its place: {error.message}; {_as_it_was(client, model)}",
@@ -222,10 +254,22 @@ def _as_it_was(client: Client, model: str) -> str:
         return "the server does not answer any more; config.pbtxt names the old version: it serves that once it starts"
 
 
-def _await_only(client: Client, model: str, version: int) -> None:
-    """Waits until the new version alone is ready: the old one first answers what it has begun."""
-    end = time.monotonic() + _RETIRED_WITHIN_S
-    while (ready := client.ready_versions(model)) != (version,):
+def _settle(client: Client, model: str, serve: Sequence[int]) -> None:
+    """Waits until these versions alone are ready, and none comes or goes.
+
+    A version that goes first answers what it has begun, and holds its memory until then. And while any does, the
+    server as a whole says that it is not ready, where it was not started with ``--strict-readiness=false``.
+    """
+    end = time.monotonic() + _SETTLED_WITHIN_S
+    while True:
+        states = client.versions(model)
+        ready = sorted(v for v, state in states.items() if state == "READY")
+        if ready == sorted(serve) and not {"LOADING", "UNLOADING"} & set(states.values()):
+            return
         if time.monotonic() > end:
-            raise ServerError(f"versions {ready} are ready, and {version} alone should be", place=client.url)
+            raise ServerError(
+                f"{model} does not settle: {states}, and version {list(serve)} should be ready",
+                place=client.url,
+                hint="look into the server's log",
+            )
         time.sleep(_STEP_S)

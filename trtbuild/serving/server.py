@@ -81,7 +81,8 @@ class RunningServer:
 def causes(log: str) -> list[str]:
     """The errors of a server's log, without their prefix and without what a machine without a GPU always says."""
     lines = [line for line in log.splitlines() if line.startswith(("E", "error:"))]
-    return [_NOISE.sub("", line).strip('"') for line in lines if not _HARMLESS.search(line)]
+    said = [_NOISE.sub("", line).strip('"') for line in lines if not _HARMLESS.search(line)]
+    return [line.split("\\n", 1)[0] for line in said]  # a python backend's traceback follows
 
 
 @contextlib.contextmanager
