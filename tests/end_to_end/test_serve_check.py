@@ -87,6 +87,15 @@ def test_a_refused_config_comes_with_the_servers_reason(tmp_path):
     assert raised.value.place == "tiny"
 
 
+def test_a_config_for_a_later_server_is_told_apart(tmp_path):
+    repository = repository_of(tmp_path, v1=0)
+    config = repository / "tiny" / "config.pbtxt"
+    config.write_text(config.read_text() + 'model_metrics { metric_control { metric_identifier { family: "x" } } }\n')
+    with pytest.raises(UsageError, match=r"24\.11 is the first .* the wheel is 24\.10") as raised:
+        serve_check(repository, golden_of(tmp_path), environment=environment())
+    assert "--image 24.11" in raised.value.hint
+
+
 def test_a_damaged_onnx_comes_with_its_reason(tmp_path):
     repository = repository_of(tmp_path, v1=0)
     (tmp_path / "other.onnx").write_bytes(b"no model")
@@ -200,10 +209,10 @@ def test_without_the_server_the_command_says_how_to_set_it_up(tmp_path):
 def test_the_command_for_the_image_is_printed_and_said_not_to_have_run(tmp_path):
     repository = repository_of(tmp_path, v1=0)
     done = Tool(tmp_path, tmp_path / "cache").succeeds("serve-check", repository, "--image", "26.04", "--json")
-    words = json.loads(done.stdout)["command"]
-    assert words[:3] == ["docker", "run", "--rm"]
-    assert "127.0.0.1:8000:8000" in words
-    assert "nvcr.io/nvidia/tritonserver:26.04-py3" in words
+    line = json.loads(done.stdout)["command"]
+    assert line.startswith("docker run --rm --gpus all ")
+    assert f"-v {repository}:/models:ro nvcr.io/nvidia/tritonserver:26.04-py3 tritonserver" in line
+    assert "--cache-config=local,size=" in line, "the config asks for the response cache"
     assert "not run here" in done.stderr
 
 

@@ -46,9 +46,9 @@ def command(
             "there is nothing to try", place="trtbuild serve-check", hint="name a model repository, or give --setup"
         )
     if image is not None and repository is not None:
-        words = _docker_words(repository, image)
+        line = _docker_line(repository, image, model)
         console.note("not run here: it needs Docker, an NVIDIA GPU and its container toolkit")
-        console.result({"command": words}, " ".join(words))
+        console.result({"command": line}, line)
         return
     from trtbuild.serving import set_up
 
@@ -102,11 +102,11 @@ def _table(done: ServeCheck) -> str:
     return table([("tried", "outcome", "seen"), *((f.name, f.outcome, f.said) for f in done.findings)])
 
 
-def _docker_words(repository: Path, release: str) -> list[str]:
-    """The command that serves a repository on Triton's image, on the loopback only."""
-    ports = [word for port in (8000, 8001, 8002) for word in ("-p", f"127.0.0.1:{port}:{port}")]
-    return [
-        "docker", "run", "--rm", "--gpus=all", *ports, "-v", f"{repository.resolve()}:/models:ro",
-        f"nvcr.io/nvidia/tritonserver:{release}-py3", "tritonserver", "--model-repository=/models",
-        "--disable-auto-complete-config",
-    ]  # fmt: skip
+def _docker_line(repository: Path, release: str, model: str | None) -> str:
+    """The line that serves a repository on a release's image."""
+    from trtbuild.serving.copies import models
+    from trtbuild.triton.command import docker_run, server_flags
+
+    found = models(repository)
+    flags = [flag for name, config in found.items() if model in (None, name) for flag in server_flags(config)]
+    return docker_run(release, list(dict.fromkeys(flags)), repository=str(repository))

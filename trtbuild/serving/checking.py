@@ -12,10 +12,11 @@ from typing import Any, Literal
 from trtbuild.errors import ServerError, UsageError
 from trtbuild.golden import GoldenRequests
 from trtbuild.serving.client import Client, metrics
-from trtbuild.serving.copies import copied, is_tensorrt, models
+from trtbuild.serving.copies import CONFIG, copied, is_tensorrt, models
 from trtbuild.serving.environment import RELEASE, SERVER_VERSION, ServerEnvironment
 from trtbuild.serving.load import Load
 from trtbuild.serving.server import RunningServer, serving
+from trtbuild.triton.gating import newer_fields
 from trtbuild.verification import CallableModel, verify_against
 
 NOT_RUN = (
@@ -85,11 +86,17 @@ def serve_check(
         environment: The installed server; by default the one in the user's cache.
 
     Raises:
-        UsageError: The model or the ONNX is not found.
+        UsageError: The model or the ONNX is not found, or the config is for a later server.
         MissingDependencyError: The server has not been set up.
         ServerError: It does not start, or does not load the model.
     """
     name, config = _model(repository, model)
+    for path, since in newer_fields(config, RELEASE):
+        raise UsageError(
+            f"Triton {since} is the first that has this field, and the server of the wheel is {RELEASE}",
+            place=f"{repository / name / CONFIG}: {path}",
+            hint=f"try it on the image: trtbuild serve-check --image {since} {repository}",
+        )
     with tempfile.TemporaryDirectory(prefix="trtbuild-check-") as folder:
         copy = copied(repository, Path(folder) / "models", onnx=onnx)
         with serving(copy, environment=environment, flags=["--log-verbose=1"]) as server:

@@ -9,8 +9,9 @@ from typing import Any
 
 from trtbuild import onnxfile
 from trtbuild.emulation import emulate, uses_low_precision
-from trtbuild.errors import IntegrityError, UsageError, missing_package
+from trtbuild.errors import IntegrityError, UsageError
 from trtbuild.serving.server import CPU_CONFIG
+from trtbuild.triton.messages import read_text, write_text
 
 CONFIG = "config.pbtxt"
 
@@ -19,22 +20,18 @@ def read_config(folder: Path) -> Any:
     """A model folder's config as Triton's message.
 
     Raises:
-        IntegrityError: There is none, or it is not one.
+        IntegrityError: There is none.
+        SpecError: It is not one.
         MissingDependencyError: tritonclient is not installed.
     """
-    try:
-        from google.protobuf import text_format
-        from tritonclient.grpc import model_config_pb2
-    except (ImportError, RuntimeError) as error:
-        raise missing_package("tritonclient[grpc,http]", "triton", needed_for="reading config.pbtxt") from error
     place = folder / CONFIG
     try:
-        config = text_format.Parse(place.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
+        config = read_text(place.read_text(encoding="utf-8"), str(place))
     except FileNotFoundError as error:
         raise IntegrityError(
             "this is no model folder: it has no config.pbtxt", place=str(folder), hint="`trtbuild package` writes one"
         ) from error
-    except (text_format.ParseError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise IntegrityError(
             f"not a Triton config: {error}", place=str(place), hint="package the model again"
         ) from error
@@ -45,12 +42,10 @@ def read_config(folder: Path) -> Any:
 
 def write_config(config: Any, place: Path) -> None:
     """Writes a config by temp and rename: a server that reads meanwhile sees the old one or the new one."""
-    from google.protobuf import text_format
-
     place.parent.mkdir(exist_ok=True)
     beside = place.with_name(f".{place.name}.partial")
     with beside.open("w", encoding="utf-8") as file:
-        file.write(text_format.MessageToString(config))
+        file.write(write_text(config))
         file.flush()
         os.fsync(file.fileno())
     beside.replace(place)

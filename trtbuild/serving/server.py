@@ -149,7 +149,7 @@ def _start(installed: ServerEnvironment, fixed: Sequence[str], folder: Path, rep
         ]
         process = _launch([str(installed.binary), *fixed, *addresses], installed, folder, log)
         http, grpc, metrics = (f"{LOOPBACK}:{port}" for port in ports)
-        if _lives(process, ports[0]):
+        if _lives(process, ports):
             return RunningServer(
                 f"http://{http}", f"grpc://{grpc}", f"http://{metrics}/metrics", process, log, repository
             )
@@ -189,15 +189,20 @@ def _free_ports(count: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in sockets]
 
 
-def _lives(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Waits until the server answers; False where it ended instead, or does not."""
-    from http.client import HTTPConnection
+def _lives(process: subprocess.Popen[bytes], ports: Sequence[int]) -> bool:
+    """Waits until the server answers and takes calls on every port; False where it ended instead, or does not."""
+    from http.client import HTTPConnection, HTTPException
 
     end = time.monotonic() + _LIVE_WITHIN_S
     while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(OSError), contextlib.closing(HTTPConnection(LOOPBACK, port, timeout=2)) as asked:
+        with (
+            contextlib.suppress(OSError, HTTPException),
+            contextlib.closing(HTTPConnection(LOOPBACK, ports[0], timeout=2)) as asked,
+        ):
             asked.request("GET", "/v2/health/live")
             if asked.getresponse().status == 200:
+                for port in ports[1:]:  # HTTP is the first to answer
+                    socket.create_connection((LOOPBACK, port), timeout=2).close()
                 return process.poll() is None
         time.sleep(0.03)
     return False
