@@ -28,6 +28,7 @@ COMMANDS = {
     "debug": "Find where two forms of one model part, why, and the smallest part that fails.",
     "bench": "Measure ONNX files and plans side by side.",
     "package": "Write a Triton model folder from verified plans.",
+    "check": "Say whether a Triton release or a running server loads a folder or a plan.",
     "estimate": "Estimate how fast plans or ONNX files are on a target, from its datasheet.",
     "report": "Print the report of a finished build.",
     "inspect": "Say what a plan or an ONNX file is, without loading it.",
