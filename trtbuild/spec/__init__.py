@@ -13,6 +13,7 @@ from trtbuild.spec.build import BuildSpec
 from trtbuild.spec.model import AccuracySpec, CalibrationSpec, InputSpec, ModelSpec, Spec, TritonSpec
 from trtbuild.spec.profiles import check_profiles
 from trtbuild.spec.targets import check_capability, check_precision, check_target, resolve_target, shipped_targets
+from trtbuild.spec.written import as_written
 
 __all__ = [
     "AccuracySpec",
@@ -22,6 +23,7 @@ __all__ = [
     "ModelSpec",
     "Spec",
     "TritonSpec",
+    "as_written",
     "check_capability",
     "check_precision",
     "check_profiles",
