@@ -36,7 +36,7 @@ COMMANDS = {
     "promote": "Serve one version of a model in a Triton repository.",
     "rollback": "Serve the version that was served before.",
     "estimate": "Estimate how fast plans or ONNX files are on a target, from its datasheet.",
-    "report": "Print the report of a finished build.",
+    "report": "Print the report of a finished build, or of two side by side.",
     "inspect": "Say what a plan or an ONNX file is, without loading it.",
     "diff": "Say what changed between two plans or two ONNX files.",
     "rules": "List the rewrite rules.",
