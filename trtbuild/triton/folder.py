@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trtbuild.content import file_digest
 from trtbuild.errors import IntegrityError, UsageError
 from trtbuild.triton.checks import PLAN, Premises, check_config
+from trtbuild.triton.command import server_flags
 from trtbuild.triton.gating import check_release
 from trtbuild.triton.messages import ModelConfig, read_text
 from trtbuild.triton.preflight import Fit, ServedPlan, Verdict, fit, worst
@@ -36,6 +38,24 @@ class ModelFolder:
     def parameter(self, name: str) -> str:
         """What the config's ``parameters`` say; empty where they say nothing."""
         return str(self.config.parameters[name].string_value) if name in self.config.parameters else ""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The build options that decide where its plans load; none where the config does not say."""
+        try:
+            found = json.loads(self.parameter("trtbuild.options") or "{}")
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The server's flags that go with it."""
+        return server_flags(
+            self.config,
+            version_compatible=bool(self.options.get("version_compatible")),
+            plugins=[str(name) for name in self.options.get("plugins", ())],
+        )
 
 
 def model_folders(folder: Path) -> list[Path]:
@@ -96,7 +116,7 @@ def _plan(model: ModelFolder, file: str, capability: str, undescribed: Callable[
         )
     if known is None or not version:
         return undescribed(path)
-    options = json.loads(model.parameter("trtbuild.options") or "{}")
+    options = model.options
     return ServedPlan(
         f"{model.path.name}/{file}",
         backend,
