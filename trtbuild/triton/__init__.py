@@ -20,7 +20,7 @@ from trtbuild.triton.ensemble import ENSEMBLE, ensemble_config, step_config, ste
 from trtbuild.triton.gating import check_release
 from trtbuild.triton.messages import ModelConfig, write_text
 from trtbuild.triton.override import merge
-from trtbuild.triton.preflight import Fit, fit, served
+from trtbuild.triton.preflight import Fit, fit, served, worst
 from trtbuild.triton.profiles import profile_sets, same_sizes
 from trtbuild.triton.releases import release
 
@@ -82,7 +82,8 @@ def package(
     beside = _beside(name, first, config, chosen, base, place, version)
     plugins = [file.path.name for file in first.plugins]
     flags = server_flags(config, version_compatible=bool(first.options.get("version_compatible")), plugins=plugins)
-    serving, notes = _fits([fit(served(p, names[c]), there) for c, p in fleet.items()])
+    fits = [fit(served(p, names[c]), there) for c, p in fleet.items()]
+    serving, notes = _fits(fits)
     return TritonModel(
         name=name,
         files={CONFIG: stored, **files},
@@ -92,7 +93,7 @@ def package(
         beside=beside,
         calls=f"{name}_{ENSEMBLE}" if beside else name,
         flags=flags,
-        docker_run=docker_run(chosen.release, flags, gpus=chosen.gpus),
+        docker_run="" if worst(fits) == "does not fit" else docker_run(chosen.release, flags, gpus=chosen.gpus),
     )
 
 

@@ -34,7 +34,7 @@ from trtbuild.artifacts import (
     TritonModel,
     TypedOnnx,
 )
-from trtbuild.reporting import as_text, manifest_document, render_log, render_report, report_document, said
+from trtbuild.reporting import as_text, files_of, manifest_document, render_log, render_report, report_document, said
 from trtbuild.verification import verify
 
 
@@ -268,3 +268,17 @@ def test_an_estimate_is_called_one_wherever_it_stands(tmp_path):
     assert "| l4 | 21.0 | 28.0 | compute 100 % | batch 8 | 5 take 71%: `gemm_1`" in text
     assert "- l4: a guess\n- l4: 1 kernels are estimated too low" in text
     assert "stimate" not in render_report(report_document(build(tmp_path))), "nothing is said where there is none"
+
+
+def test_what_goes_with_a_triton_folder_is_in_the_build_and_in_the_report(tmp_path):
+    done = build(tmp_path)
+    file = done.packaged[0].files["config.pbtxt"]
+    model = TritonModel(
+        "net", {"config.pbtxt": file}, {}, "triton", beside={"net_ensemble/config.pbtxt": file}, calls="net_ensemble",
+        flags=("--a",), docker_run="docker run it",
+    )  # fmt: skip
+    done = dataclasses.replace(done, packaged=(model,))
+    assert Path("model_repository/net_ensemble/config.pbtxt") in files_of(done)
+    text = render_report(report_document(done))
+    assert "docker run it" in text
+    assert "a client calls `net_ensemble`" in text
