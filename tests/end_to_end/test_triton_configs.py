@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,10 +16,13 @@ from plan_values import plan, profile, proof
 from triton_server import environment
 
 from trtbuild.artifacts import TensorSpec, TritonModel
-from trtbuild.errors import TrtbuildError
+from trtbuild.errors import SpecError, TrtbuildError
 from trtbuild.serving import Client, copied, serving
 from trtbuild.serving.server import RunningServer
 from trtbuild.triton import package
+from trtbuild.triton.messages import read_text, write_text
+from trtbuild.triton.override import merge
+from trtbuild.triton.preflight import live_release
 
 SOUND = "unable to find backend library for backend 'tensorrt'"  # where a sound config ends without that backend
 PRE = """
@@ -96,6 +100,37 @@ def test_the_parser_would_show_a_wrong_one(parser: RunningServer, tmp_path: Path
     assert SOUND not in loading(parser, done), "preferred size 8 is more than 4"
     place.write_text(text + "model_metrics { }")
     assert SOUND not in loading(parser, done), "24.10 does not know the field"
+
+
+def unchecked(folder: Path) -> dict[str, Any]:
+    """The wrong configs of the table that protobuf takes, as they would be without our checks."""
+    done = package([cases.usual(folder)], [proof()], folder / "right", name="net", release="24.10")
+    text = done.files["config.pbtxt"].path.read_text()
+    found = {}
+    for name, (edit, _) in cases.EDITS.items():
+        found[name] = read_text(text, name)
+        edit(found[name])
+    for name, (settings, _) in cases.REFUSED.items():
+        if set(settings) == {"override"}:
+            config = read_text(text, name)
+            with contextlib.suppress(SpecError):
+                merge(config, settings["override"])
+                found[name] = config
+    return found
+
+
+def test_what_the_server_does_not_notice_is_what_the_table_says(parser: RunningServer, tmp_path: Path) -> None:
+    done = package([cases.usual(tmp_path)], [proof()], tmp_path / "out", name="net", release="24.10")
+    silent = set()
+    for name, config in unchecked(tmp_path).items():
+        done.files["config.pbtxt"].path.write_text(write_text(config))
+        if SOUND in loading(parser, done):
+            silent.add(name)
+    assert silent == set(cases.UNNOTICED)
+
+
+def test_a_running_server_tells_its_release(parser: RunningServer) -> None:
+    assert live_release(parser.http).name == "24.10"
 
 
 def test_a_step_before_and_a_step_after_the_plan_run_as_one_model(tmp_path: Path) -> None:

@@ -167,3 +167,25 @@ def test_a_wrong_setting_is_refused_and_nothing_is_written(typed, tmp_path, word
     code, _, err = package(typed, tmp_path, *words)
     assert (code, says in err) == (2, True), err
     assert not (tmp_path / "model_repository/net").exists()
+
+
+def test_an_older_version_is_known_by_the_config_it_was_shipped_with(typed, tmp_path):
+    package(typed, tmp_path, version="10.8.0.43")
+    folder = tmp_path / "model_repository/net"
+    older = folder / "1/shipped/config.pbtxt"
+    older.parent.mkdir()
+    older.write_text((folder / "config.pbtxt").read_text())
+    package(typed, tmp_path)
+    (folder / "1").rename(folder / "2")
+    (folder / "1").mkdir()
+    (folder / "2/shipped").rename(folder / "1/shipped")
+    described(tmp_path, version="10.8.0.43")
+    (tmp_path / "tensorrt-8.9.plan").rename(folder / "1/model.plan")
+    code, out, err = typed("check", folder, json_too=True)
+    said = {f["file"]: f["reasons"][0] for f in out["models"][0]["fits"]}
+    assert (code, sorted(said)) == (7, ["net/1/model.plan", "net/2/model.plan"]), err
+    assert "10.8.0.43" in said["net/1/model.plan"]
+    assert "build.version_compatible" in said["net/1/model.plan"], "its options are known"
+    (folder / "1/model.plan").write_bytes(b"ptrt".ljust(90, b"!"))
+    code, _, err = typed("check", folder)
+    assert (code, "1/model.plan is not the plan" in err) == (7, True), err
