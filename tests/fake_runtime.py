@@ -128,6 +128,8 @@ class IExecutionContext(Settable):
     def _compute(self, shapes, addresses):
         count = int(np.prod(shapes["x"]))
         x = at(addresses["x"], count)
+        if not np.isfinite(x).all():
+            raise RuntimeError("it ran on memory that nobody wrote")
         at(addresses["y"], count)[:] = 2 * x
         if self._allocator is not None:
             found = x[x > at(addresses["k"], 1, np.int64)[0]]
@@ -161,7 +163,7 @@ class Cuda:
     """``pycuda.driver`` over host memory."""
 
     def mem_alloc(self, size):
-        raw = ctypes.create_string_buffer(size + 256)
+        raw = ctypes.create_string_buffer(b"\xff" * (size + 256))  # as floats: NaN, which nobody may compute with
         return Allocation(raw)
 
     def pagelocked_empty(self, size, dtype):

@@ -111,9 +111,7 @@ class EngineRunner:
         started = time.perf_counter()
         sent, ready, computed, returned = self._events
         sent.record(self._stream)
-        for port in self.interface.inputs:
-            if not port.on_host:
-                self._buffers[port.name].to_device(self._stream)
+        self._send()
         ready.record(self._stream)
         before = time.perf_counter()
         self._launch()
@@ -151,6 +149,7 @@ class EngineRunner:
         self._context = self._loaded = None
         for buffer in self._buffers.values():
             buffer.free()
+        self._events, self._stream = [], None
 
     # ------------------------------------------------------------------------------------------------------ setting up
 
@@ -204,6 +203,11 @@ class EngineRunner:
 
     # ------------------------------------------------------------------------------------------------------- launching
 
+    def _send(self) -> None:
+        for port in self.interface.inputs:
+            if not port.on_host:
+                self._buffers[port.name].to_device(self._stream)
+
     def _enqueue(self) -> bool:
         return bool(self._context.execute_async_v3(self._stream.handle))
 
@@ -241,6 +245,7 @@ class EngineRunner:
         if any(shape is None for shape in self._shapes.values()):
             self.graph = "no: an output's size depends on data"
             return
+        self._send()  # never run on what happens to lie there: an index out of range can break the context
         self._launch()  # TensorRT sets itself up for new shapes in the first enqueue, which is no work for a graph
         self._stream.synchronize()
         try:

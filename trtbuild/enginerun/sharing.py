@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from trtbuild.errors import MissingDependencyError, missing_package
+from trtbuild.errors import BuildError, MissingDependencyError, missing_package
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ def primary_context(compute_capability: str | None = None) -> Iterator[SharedDev
 
     Raises:
         MissingDependencyError: pycuda is missing, or there is no such GPU.
+        BuildError: The driver refuses something inside, memory for example.
     """
     cuda = import_pycuda()
     cuda.init()
@@ -68,5 +69,9 @@ def primary_context(compute_capability: str | None = None) -> Iterator[SharedDev
     primary.push()
     try:
         yield SharedDevice(cuda, str(device.name()), str(device.pci_bus_id()), found[number])
+    except cuda.Error as error:
+        full = isinstance(error, cuda.MemoryError)
+        hint = "close other programs on this GPU, or feed smaller shapes" if full else "the words are the driver's own"
+        raise BuildError(f"the GPU driver refuses: {error}", place="engine", hint=hint) from error
     finally:
         cuda.Context.pop()
