@@ -24,30 +24,47 @@ if TYPE_CHECKING:
     "--verify-key", "keys", multiple=True, type=click.Path(path_type=Path),
     help="Public key (Ed25519, PEM) that must have signed the build; may be given several times.",
 )  # fmt: skip
+@click.option(
+    "--server", metavar="URL",
+    help="A server in explicit mode that reads the repository: http://HOST:8000 or grpc://HOST:8001. What is served "
+    "changes only if it gives the golden answers.",
+)  # fmt: skip
 @click.option("--wait", type=float, default=600, show_default=True, help="Seconds to wait for another shipper.")
 @common
 def command(
-    build: Path, repository: str, model: str | None, keep: int, staged: bool, keys: tuple[Path, ...], wait: float,
-    console: Console,
+    build: Path, repository: str, model: str | None, keep: int, staged: bool, keys: tuple[Path, ...],
+    server: str | None, wait: float, console: Console,
 ) -> None:  # fmt: skip
     """Put a verified build into a Triton repository as a new version, and serve it.
 
     BUILD is what `trtbuild build` wrote, or model_repository/<model> in it. REPOSITORY is the folder that Triton reads,
     or an address that fsspec knows, such as s3://bucket/models. A build whose files are not those of its manifest is
     refused, and so is one that did not pass. A reader never sees half a version; the next ship makes good a killed one.
+    With --server the new version is tried under another name, takes its place only if its answers are right, and on
+    any error the old one serves again.
     """
     from trtbuild.artifacts import to_json
     from trtbuild.console import Stopwatch
+    from trtbuild.errors import UsageError
     from trtbuild.shipping import Policy, open_storage, read_shipment, ship, stage
     from trtbuild.shipping.envelope import read_public_key
 
+    if staged and server:
+        raise UsageError("--stage serves nothing", place="--server", hint="leave one of the two out")
     watch = Stopwatch()
     console.started("ship")
     demanded = Policy(tuple(read_public_key(key) for key in keys))
     shipment = read_shipment(build, model)
     storage = open_storage(repository, on_wait=console.note, wait_s=wait)
-    done = stage(storage, shipment, keys=demanded) if staged else ship(storage, shipment, keep=keep, keys=demanded)
-    finish(console, "ship", watch.seconds, _said(done), to_json(done))
+    if server:
+        from trtbuild.serving import ship_live
+
+        done, rollout = ship_live(server, storage, shipment, keep=keep, keys=demanded)
+        document = to_json(done) | {"rollout": to_json(rollout) if rollout else None}
+        finish(console, "ship", watch.seconds, [*_said(done), *(rollout.said if rollout else ())], document)
+    else:
+        done = stage(storage, shipment, keys=demanded) if staged else ship(storage, shipment, keep=keep, keys=demanded)
+        finish(console, "ship", watch.seconds, _said(done), to_json(done))
     for note in done.notes:
         console.note(note)
 
