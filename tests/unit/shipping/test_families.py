@@ -1,34 +1,10 @@
 """A plan with steps before and after it is several models: they are shipped together, the ensemble last."""
 
-import json
-
 import pytest
-from shipped_builds import make_build
+from shipped_builds import with_steps
 
 from trtbuild.errors import UsageError
 from trtbuild.shipping import open_storage, read_shipments, ship
-
-STEP = 'name: "{name}"\nbackend: "python"\n'
-ENSEMBLE = (
-    'name: "{name}"\nplatform: "ensemble"\nensemble_scheduling { step { model_name: "net" model_version: -1 } }\n'
-)
-
-
-def with_steps(folder, heads=("net",)):
-    extra = {}
-    for head in heads:
-        if head != "net":
-            extra[f"model_repository/{head}/1/model.plan"] = b"plan"
-            extra[f"model_repository/{head}/config.pbtxt"] = STEP.replace("{name}", head).encode()
-        for kind, text in (("preprocess", STEP), ("postprocess", STEP), ("ensemble", ENSEMBLE)):
-            name = f"{head}_{kind}"
-            extra[f"model_repository/{name}/1/{'about.txt' if kind == 'ensemble' else 'model.py'}"] = kind.encode()
-            extra[f"model_repository/{name}/config.pbtxt"] = text.replace("{name}", name).encode()
-    build = make_build(folder, 1, extra=extra)
-    document = json.loads((build / "manifest.json").read_text())
-    document["serving"] = dict.fromkeys(heads, "triton")
-    (build / "manifest.json").write_text(json.dumps(document))
-    return build
 
 
 def test_steps_go_first_and_the_ensemble_last(tmp_path):
