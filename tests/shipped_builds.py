@@ -26,11 +26,21 @@ def sha256(data):
 
 
 def make_build(
-    folder, number=1, *, name="net", passed=True, batch=8, size=2000, labels=None, serving="triton", extra=()
+    folder,
+    number=1,
+    *,
+    name="net",
+    passed=True,
+    batch=8,
+    size=2000,
+    labels=None,
+    serving="triton",
+    extra=(),
+    config_too="",
 ):
     """Writes a build whose plan is made of ``number``."""
     plan = f"plan {number} ".encode() * (size // 7)
-    config = CONFIG.format(name=name, batch=batch, digest=sha256(plan))
+    config = CONFIG.format(name=name, batch=batch, digest=sha256(plan)) + config_too
     base = f"model_repository/{name}"
     files = {f"{base}/1/model.plan": plan, f"{base}/config.pbtxt": config.encode(), f"{name}.onnx": b"onnx"}
     files["golden/golden.json"] = b"{}"
