@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from trtbuild import onnxfile
 from trtbuild.artifacts import Diagnosis, StoredFile, Suspect, TensorError
 from trtbuild.debugging.advice import advice
-from trtbuild.debugging.alignment import Segment, pairs, segments
-from trtbuild.debugging.causes import Scene, cause_of
-from trtbuild.debugging.measuring import errors_of, reference_values, without_own_error
+from trtbuild.debugging.alignment import Segment, nodes_between, pairs, segments
+from trtbuild.debugging.causes import WORSE_SCALE_DB, Scene, cause_of
+from trtbuild.debugging.measuring import Healed, errors_of, without_own_error
 from trtbuild.debugging.parts import RESULT, Graph, cut, exposing, run
 from trtbuild.debugging.reduction import reduce_to
 from trtbuild.errors import FeedError, IntegrityError
@@ -75,20 +75,20 @@ def debug(
         search = _Search(right.path, mine.path, Path(scratch), feed, on_progress)
         bound = bound_db if bound_db is not None else BOUND_DB.get(search.precision, 10)
         tensors = search.tensors(budget_mb * 1e6)
-        suspects = search.suspects(tensors, bound)
+        suspects = search.suspects(tensors, bound, budget_mb * 1e6)
         rows = next(iter(feed.values())).shape
         done = Diagnosis(
             right.digest, mine.digest, bound, search.output_db, search.output_cosine, tensors,
             next((t.tensor for t in tensors if t.nonfinite or _db(t.sqnr_db) < bound), None),
             suspects, advice(suspects, search.output_db, search.output_cosine), rows[0] if rows else 1, search.notes,
         )  # fmt: skip
-        worst = next((s for s in suspects if s.local_db is None or s.local_db < bound), None)
         if reduced is None:
             return done
-        if worst is None:
+        held = next(((s, b) for s in suspects if (b := _fails(s, bound)) is not None), None)
+        if held is None:
             spread = "no part fails alone, so nothing was reduced: the error is spread over many nodes"
             return replace(done, notes=(*done.notes, spread))
-        files, command = search.reduce(worst, reduced, bound)
+        files, command = search.reduce(held[0], reduced, held[1])
         return replace(done, reduced=files, command=command)
 
 
@@ -128,39 +128,41 @@ class _Search:
             self._tell(0.7 * len(found) / len(self._parts), error.tensor)
         return tuple(found)
 
-    def suspects(self, tensors: Sequence[TensorError], bound: float) -> tuple[Suspect, ...]:
+    def suspects(self, tensors: Sequence[TensorError], bound: float, budget: float) -> tuple[Suspect, ...]:
         """The parts that add most, each with its cause and with what the outputs are without it; worst first."""
-        found = []
         chosen = _candidates(self._parts, tensors, bound)
-        for number, (segment, error) in enumerate(chosen):
-            self._tell(0.7 + 0.3 * number / len(chosen), f"without the error of {segment.main.name}")
-            healed = _outputs(self._wanted, self._healed(segment))
-            typed = self._as_typed.get(segment.main.name, segment)
-            scene = Scene(
-                self._before, self._typed, typed, self._paired, self._by_typed_names(typed), error.local_nonfinite
+        errors = {segment.tensor: error for segment, error in chosen}
+        found = []
+        healed = without_own_error(self._before, self._after, [s for s, _ in chosen], self._feed, budget)
+        for number, each in enumerate(healed):
+            name = each.segment.main.name
+            self._tell(0.7 + 0.3 * number / len(chosen), f"without the error of {name}")
+            error = errors[each.segment.tensor]
+            typed = self._as_typed.get(name, each.segment)
+            without = _outputs(self._wanted, self._without(each))
+            known = {**self._feed, **each.known}
+            cause, explanation = cause_of(
+                Scene(self._before, self._typed, typed, self._paired, known, error.local_nonfinite)
             )
-            cause, explanation = cause_of(scene)
             found.append(Suspect(
-                segment.main.name, segment.main.op_type, typed.tensor, cause, explanation,
-                None if error.local_nonfinite else _db(error.local_db), healed[0], healed[1],
+                name, each.segment.main.op_type, typed.tensor, cause, explanation,
+                None if error.local_nonfinite else _db(error.local_db), without[0], without[1],
                 tuple(n.name or n.op_type for n in typed.nodes),
             ))  # fmt: skip
-        return tuple(sorted(found, key=_gravity)[:_SHOWN])
+        ranked = sorted(found, key=_gravity)
+        return (*ranked[:_SHOWN], *(s for s in ranked[_SHOWN:] if s.cause != "rounding"))
 
-    def _by_typed_names(self, segment: Segment) -> dict[str, NDArray[Any]]:
-        return {**self._feed, **reference_values(self._before, [segment], self._feed)}
-
-    def _healed(self, segment: Segment) -> dict[str, NDArray[Any]]:
+    def _without(self, healed: Healed) -> dict[str, NDArray[Any]]:
         """The subject's outputs without the error that one part adds itself."""
-        model = self._after.model
-        value, right = without_own_error(self._before, self._after, segment, self._feed)
-        wide = f"{segment.tensor}/wide"  # what is read of an emulated tensor: not rounded, so it cannot overflow
-        replaced = wide if any(wide in n.output for n in model.graph.node) else segment.tensor
+        model, tensor = self._after.model, healed.segment.tensor
+        wide = f"{tensor}/wide"  # what is read of an emulated tensor: not rounded, so it cannot overflow
+        replaced = wide if any(wide in n.output for n in model.graph.node) else tensor
         begins = [*(v.name for v in model.graph.input), replaced]
-        part = cut(model, list(model.graph.node), {n: n + RESULT for n in self._names}, begins)
-        found = self._run(self._after, part, {replaced: value})
-        if segment.tensor in self._names:
-            found[segment.tensor + RESULT] = value if value.shape == right.shape else right
+        nodes = nodes_between(model, self._names, [replaced])
+        part = cut(model, nodes, {n: n + RESULT for n in self._names}, begins)
+        found = self._run(self._after, part, {replaced: healed.value})
+        if tensor in self._names:
+            found[tensor + RESULT] = healed.value
         return found
 
     def reduce(self, suspect: Suspect, folder: Path, bound: float) -> tuple[dict[str, StoredFile], str]:
@@ -199,6 +201,16 @@ def _outputs(wanted: Arrays, got: Arrays) -> tuple[float | None, float]:
         broken = broken or bool(found.nonfinite)
         worst, cosine = min(worst, _db(found.sqnr_db)), min(cosine, found.cosine)
     return (None if broken else worst), cosine
+
+
+def _fails(suspect: Suspect, bound: float) -> float | None:
+    """The bound that a part by itself fails, dB; None where it fails none that it should hold.
+
+    A part within the bound still fails the one that it would hold with the scale that was found for it.
+    """
+    if suspect.local_db is None or suspect.local_db < bound:
+        return bound
+    return suspect.local_db + WORSE_SCALE_DB / 2 if suspect.cause == "bad scale" else None
 
 
 def _gravity(suspect: Suspect) -> tuple[bool, float]:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 _LARGEST = {"FP16": 65504.0, "BF16": 3.3895e38}
 _SAME_WEIGHT_DB = 15.0  # INT4 keeps about 18 dB of a weight
-_WORSE_SCALE_DB = 4.0  # against the best of the scales tried
+WORSE_SCALE_DB = 4.0
+"""How much more of a tensor another scale has to keep, for a scale to be called bad, dB."""
+
 _STEPS = 127  # of INT8, on each side of zero
 
 
@@ -190,7 +192,7 @@ def _bad_scale(scene: Scene) -> tuple[Cause, str] | None:
     worst: tuple[float, str] | None = None
     for node, x, scale in _quantised(scene):
         own, best, best_scale = _around(x, scale)
-        if best - own >= _WORSE_SCALE_DB and (worst is None or best - own > worst[0]):
+        if best - own >= WORSE_SCALE_DB and (worst is None or best - own > worst[0]):
             import numpy as np
 
             clipped = 100 * float((np.abs(x) > scale * (_STEPS + 0.5)).mean())
@@ -248,4 +250,4 @@ def _db(right: NDArray[np.float64], mine: NDArray[np.float64]) -> float:
     return 999.0 if noise == 0 else float(10 * np.log10(max(signal, 1e-300) / noise))
 
 
-__all__: Sequence[str] = ["Scene", "cause_of"]
+__all__: Sequence[str] = ["WORSE_SCALE_DB", "Scene", "cause_of"]

@@ -6,6 +6,7 @@ Tensors are gone through in chunks that fit a budget, so that exposing everythin
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trtbuild.artifacts import TensorError
@@ -35,11 +36,7 @@ def errors_of(
         feed: Inputs of both.
         budget: Bytes that kept tensors may take together.
     """
-    sizes = tensor_bytes(reference.model, {n: a.shape for n, a in feed.items()})
-    for chunk in _chunks(parts, sizes, budget / _COPIES):
-        known = reference_values(reference, chunk, feed)
-        there = run(exposing(subject.model, [s.tensor for s in chunk]), feed, subject.folder)
-        own = run(_local(subject.model, chunk), {**feed, **known}, subject.folder)
+    for chunk, known, there, own in _runs(reference, subject, parts, feed, budget):
         for segment in chunk:
             right = known[segment.tensor]
             came = _compared(segment.tensor, right, there[segment.tensor + RESULT])
@@ -57,24 +54,56 @@ def reference_values(reference: Graph, parts: Sequence[Segment], feed: Arrays) -
     return {mine: made[theirs + RESULT] for mine, theirs in names.items()}
 
 
-def without_own_error(
-    reference: Graph, subject: Graph, segment: Segment, feed: Arrays
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """A segment's tensor with the error that came down to it and none of its own, and the reference's.
+@dataclass(frozen=True)
+class Healed:
+    """A part with its own error taken away.
 
-    Where its own result or what came down has NaN or Inf, the first is the reference's too.
+    Attributes:
+        segment: The part.
+        value: Its tensor with the error that came down to it and none of its own; the reference's where either has NaN
+            or Inf, or another shape.
+        right: The reference's.
+        known: The reference's values of what it begins at and of what it makes, by the subject's names.
     """
+
+    segment: Segment
+    value: NDArray[Any]
+    right: NDArray[Any]
+    known: Arrays
+
+
+def without_own_error(
+    reference: Graph, subject: Graph, parts: Sequence[Segment], feed: Arrays, budget: float
+) -> Iterator[Healed]:
+    """Some parts, each with its own error taken away; arguments as for ``errors_of``."""
+    for chunk, known, there, own in _runs(reference, subject, parts, feed, budget):
+        for segment in chunk:
+            names = (*segment.begins, segment.tensor)
+            right = known[segment.tensor]
+            came, mine = there[segment.tensor + RESULT], own[segment.tensor + RESULT]
+            yield Healed(segment, _healed(right, came, mine), right, {n: known[n] for n in names})
+
+
+def _healed(right: NDArray[Any], came: NDArray[Any], own: NDArray[Any]) -> NDArray[Any]:
     import numpy as np
 
-    known = reference_values(reference, [segment], feed)
-    right = known[segment.tensor]
-    came = run(exposing(subject.model, [segment.tensor]), feed, subject.folder)[segment.tensor + RESULT]
-    own = run(_local(subject.model, [segment]), {**feed, **known}, subject.folder)[segment.tensor + RESULT]
     if came.shape != right.shape or own.shape != right.shape:
-        return right, right
+        return right
     with np.errstate(invalid="ignore", over="ignore"):
         healed = came.astype(np.float64) + (right.astype(np.float64) - own.astype(np.float64))
-    return np.where(np.isfinite(healed), healed, right).astype(right.dtype), right
+    return np.where(np.isfinite(healed), healed, right).astype(right.dtype)
+
+
+def _runs(
+    reference: Graph, subject: Graph, parts: Sequence[Segment], feed: Arrays, budget: float
+) -> Iterator[tuple[list[Segment], dict[str, NDArray[Any]], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]]:
+    """Chunks of the parts: the reference's values, the subject's, and the parts' own from the reference's."""
+    sizes = tensor_bytes(reference.model, {n: a.shape for n, a in feed.items()})
+    for chunk in _chunks(parts, sizes, budget / _COPIES):
+        known = reference_values(reference, chunk, feed)
+        there = run(exposing(subject.model, [s.tensor for s in chunk]), feed, subject.folder)
+        own = run(_local(subject.model, chunk), {**feed, **known}, subject.folder)
+        yield chunk, known, there, own
 
 
 def _local(subject: ModelProto, chunk: Sequence[Segment]) -> ModelProto:
