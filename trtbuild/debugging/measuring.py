@@ -36,15 +36,23 @@ def errors_of(
         feed: Inputs of both.
         budget: Bytes that kept tensors may take together.
     """
-    for chunk, known, there, own in _runs(reference, subject, parts, feed, budget):
-        for segment in chunk:
-            right = known[segment.tensor]
-            came = _compared(segment.tensor, right, there[segment.tensor + RESULT])
-            added = _compared(segment.tensor, right, own[segment.tensor + RESULT])
-            yield TensorError(
-                segment.tensor, segment.main.name, came.sqnr_db, added.sqnr_db, came.nonfinite, added.nonfinite,
-                came.reference_range,
-            )  # fmt: skip
+    for chunk in _chunks(reference, parts, feed, budget):
+        yield from _errors(reference, subject, chunk, feed)
+
+
+def _errors(reference: Graph, subject: Graph, chunk: Sequence[Segment], feed: Arrays) -> list[TensorError]:
+    """One chunk's; its tensors are gone when this returns."""
+    known, there, own = _values(reference, subject, chunk, feed)
+    found = []
+    for segment in chunk:
+        right = known[segment.tensor]
+        came = _compared(segment.tensor, right, there[segment.tensor + RESULT])
+        added = _compared(segment.tensor, right, own[segment.tensor + RESULT])
+        found.append(TensorError(
+            segment.tensor, segment.main.name, came.sqnr_db, added.sqnr_db, came.nonfinite, added.nonfinite,
+            came.reference_range,
+        ))  # fmt: skip
+    return found
 
 
 def reference_values(reference: Graph, parts: Sequence[Segment], feed: Arrays) -> dict[str, NDArray[Any]]:
@@ -62,13 +70,11 @@ class Healed:
         segment: The part.
         value: Its tensor with the error that came down to it and none of its own; the reference's where either has NaN
             or Inf, or another shape.
-        right: The reference's.
         known: The reference's values of what it begins at and of what it makes, by the subject's names.
     """
 
     segment: Segment
     value: NDArray[Any]
-    right: NDArray[Any]
     known: Arrays
 
 
@@ -76,12 +82,18 @@ def without_own_error(
     reference: Graph, subject: Graph, parts: Sequence[Segment], feed: Arrays, budget: float
 ) -> Iterator[Healed]:
     """Some parts, each with its own error taken away; arguments as for ``errors_of``."""
-    for chunk, known, there, own in _runs(reference, subject, parts, feed, budget):
-        for segment in chunk:
-            names = (*segment.begins, segment.tensor)
-            right = known[segment.tensor]
-            came, mine = there[segment.tensor + RESULT], own[segment.tensor + RESULT]
-            yield Healed(segment, _healed(right, came, mine), right, {n: known[n] for n in names})
+    for chunk in _chunks(reference, parts, feed, budget):
+        yield from _without(reference, subject, chunk, feed)
+
+
+def _without(reference: Graph, subject: Graph, chunk: Sequence[Segment], feed: Arrays) -> list[Healed]:
+    known, there, own = _values(reference, subject, chunk, feed)
+    found = []
+    for segment in chunk:
+        right = known[segment.tensor]
+        value = _healed(right, there[segment.tensor + RESULT], own[segment.tensor + RESULT])
+        found.append(Healed(segment, value, {n: known[n] for n in (*segment.begins, segment.tensor)}))
+    return found
 
 
 def _healed(right: NDArray[Any], came: NDArray[Any], own: NDArray[Any]) -> NDArray[Any]:
@@ -94,16 +106,14 @@ def _healed(right: NDArray[Any], came: NDArray[Any], own: NDArray[Any]) -> NDArr
     return np.where(np.isfinite(healed), healed, right).astype(right.dtype)
 
 
-def _runs(
-    reference: Graph, subject: Graph, parts: Sequence[Segment], feed: Arrays, budget: float
-) -> Iterator[tuple[list[Segment], dict[str, NDArray[Any]], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]]:
-    """Chunks of the parts: the reference's values, the subject's, and the parts' own from the reference's."""
-    sizes = tensor_bytes(reference.model, {n: a.shape for n, a in feed.items()})
-    for chunk in _chunks(parts, sizes, budget / _COPIES):
-        known = reference_values(reference, chunk, feed)
-        there = run(exposing(subject.model, [s.tensor for s in chunk]), feed, subject.folder)
-        own = run(_local(subject.model, chunk), {**feed, **known}, subject.folder)
-        yield chunk, known, there, own
+def _values(
+    reference: Graph, subject: Graph, chunk: Sequence[Segment], feed: Arrays
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """The reference's values of a chunk, the subject's, and those of its parts fed with the reference's."""
+    known = reference_values(reference, chunk, feed)
+    there = run(exposing(subject.model, [s.tensor for s in chunk]), feed, subject.folder)
+    own = run(_local(subject.model, chunk), {**feed, **known}, subject.folder)
+    return known, there, own
 
 
 def _local(subject: ModelProto, chunk: Sequence[Segment]) -> ModelProto:
@@ -122,13 +132,14 @@ def _compared(name: str, right: NDArray[Any], mine: NDArray[Any]) -> Any:
     return statistics.result()
 
 
-def _chunks(parts: Sequence[Segment], sizes: Mapping[str, int], budget: float) -> Iterator[list[Segment]]:
+def _chunks(reference: Graph, parts: Sequence[Segment], feed: Arrays, budget: float) -> Iterator[list[Segment]]:
     """Consecutive segments whose tensors, and those they begin at, fit the budget; at least one at a time."""
+    sizes = tensor_bytes(reference.model, {n: a.shape for n, a in feed.items()})
     chunk: list[Segment] = []
     held: set[str] = set()
     for segment in parts:
         mine = {segment.reference, *segment.begins.values()}
-        if chunk and sum(sizes.get(t, 0) for t in held | mine) > budget:
+        if chunk and sum(sizes.get(t, 0) for t in held | mine) > budget / _COPIES:
             yield chunk
             chunk, held = [], set()
         chunk.append(segment)
