@@ -22,7 +22,7 @@ from trtbuild.calibration import calibrate
 from trtbuild.debugging import debug
 from trtbuild.feeds import Samples
 from trtbuild.precision import assign_precision
-from trtbuild.rewriter import rewrite
+from trtbuild.rewriter import rewrite, wrong_edits
 from trtbuild.shipped import shipped_folder
 from trtbuild.verification import verify
 
@@ -95,7 +95,9 @@ def plant_a_nan(model: onnx.ModelProto) -> None:
 
 
 def read_queries_as_values(model: onnx.ModelProto) -> None:
-    node(model, f"{LAYER}/attention/self/MatMul_1").input[1] = node(model, f"{LAYER}/attention/self/Mul_1_of_queries").input[0]
+    node(model, f"{LAYER}/attention/self/MatMul_1").input[1] = node(
+        model, f"{LAYER}/attention/self/Mul_1_of_queries"
+    ).input[0]
 
 
 def scale_times_10(model: onnx.ModelProto) -> None:
@@ -150,6 +152,41 @@ def test_a_fault_is_found_and_named_and_reduced(fault: str, minilm: Models, tmp_
     assert words in worst.explanation
     assert found.first is not None
     reduced_part_fails(tmp_path / "re duced", found.command)
+
+
+WRONG_RULE = """\
+\"\"\"One Gelu is taken for a Relu, which is the mistake.\"\"\"
+
+from trtbuild.rewriter.graph import Edit
+
+OPS = ("Gelu",)
+AFTER = ()
+BACKENDS = ()
+
+
+def propose(node, graph):
+    if "layer.3" not in node.name:
+        return None
+    return Edit(
+        "made a Relu", lambda: graph.substitute(node, graph.insert("Relu", node.inputs[0], at=node))
+    )
+"""
+
+
+def test_a_wrong_rule_is_found_and_named_and_its_node_is_reduced(minilm: Models, tmp_path: Path) -> None:
+    rule = tmp_path / "gelu_is_relu.py"
+    rule.write_text(WRONG_RULE, encoding="utf-8")
+    right, wrong, edits = wrong_edits(minilm.fp32, tmp_path, minilm.feed, only=["gelu_is_relu"], rules=[rule])
+    gelu = f"{LAYER}/intermediate/intermediate_act_fn/Gelu"
+    assert [(e.edit.rule, e.edit.node) for e in edits] == [("gelu_is_relu", gelu)]
+
+    assert not verify(right.path, wrong.path, [minilm.feed]).passed
+    found = debug(right, wrong, minilm.feed, reduced=tmp_path / "reduced", edits=edits)
+
+    worst = found.suspects[0]
+    assert (worst.node, worst.cause) in [(name, "other operators") for name in edits[0].edit.made]
+    assert found.advice == (f"rewrite: {{skip: [gelu_is_relu]}}  # {gelu}",)
+    reduced_part_fails(tmp_path / "reduced", found.command)
 
 
 def norm_written_out(model: onnx.ModelProto, kind: int) -> None:

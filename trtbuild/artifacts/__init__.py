@@ -24,6 +24,7 @@ from trtbuild.artifacts.graphs import (
     TensorRange,
     TriedTransform,
     TypedOnnx,
+    WrongEdit,
 )
 from trtbuild.artifacts.layers import EngineLayer, EngineLayers, EngineTensor, LayerTensor, Role, WorkShare
 from trtbuild.artifacts.options import BuildOptions
@@ -131,6 +132,7 @@ __all__ = [
     "Verification",
     "WorkShare",
     "WorstElement",
+    "WrongEdit",
     "from_json",
     "stored_files",
     "to_json",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trtbuild.artifacts.files import StoredFile
+from trtbuild.artifacts.graphs import WrongEdit
 
 Cause = Literal["bad weight", "other weight", "swapped inputs", "overflow", "bad scale", "rounding", "other operators"]
 """What is wrong at a node: NaN or Inf in a weight; a weight that is not the reference's; the reference's inputs in
@@ -82,6 +83,7 @@ class Diagnosis:
         notes: What a reader should know.
         reduced: Files of the smallest part that still fails, by name; empty where none was asked for.
         command: What shows the failure of that part; empty as above.
+        edits: Rewrite edits that make the outputs differ, where those were looked for.
     """
 
     reference: str
@@ -97,3 +99,4 @@ class Diagnosis:
     notes: tuple[str, ...] = ()
     reduced: Mapping[str, StoredFile] | None = None
     command: str = ""
+    edits: tuple[WrongEdit, ...] = ()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile
-from trtbuild.artifacts import Diagnosis, StoredFile, Suspect, TensorError
+from trtbuild.artifacts import Diagnosis, StoredFile, Suspect, TensorError, WrongEdit
 from trtbuild.debugging.advice import advice
 from trtbuild.debugging.alignment import Segment, nodes_between, pairs, segments
 from trtbuild.debugging.causes import WORSE_SCALE_DB, Scene, cause_of
@@ -49,6 +49,7 @@ def debug(
     bound_db: float | None = None,
     budget_mb: float = 512,
     reduced: Path | None = None,
+    edits: Sequence[WrongEdit] = (),
     on_progress: Callable[[float, str], None] = lambda _share, _said: None,
 ) -> Diagnosis:
     """Looks for the place where a subject's numbers leave its reference's.
@@ -60,6 +61,7 @@ def debug(
         bound_db: SQNR that each tensor is held to, dB; by the subject's precision when left out.
         budget_mb: What tensors that are kept for comparison may take together, MB (10^6 bytes).
         reduced: Folder for the smallest part that still fails.
+        edits: Rewrite edits that are known to make the outputs differ: the advice names their rules.
         on_progress: Told the share done and what is going on.
 
     Returns:
@@ -77,10 +79,11 @@ def debug(
         tensors = search.tensors(budget_mb * 1e6)
         suspects = search.suspects(tensors, bound, budget_mb * 1e6)
         rows = next(iter(feed.values())).shape
+        said = advice(suspects, search.output_db, search.output_cosine, edits)
         done = Diagnosis(
             right.digest, mine.digest, bound, search.output_db, search.output_cosine, tensors,
             next((t.tensor for t in tensors if t.nonfinite or _db(t.sqnr_db) < bound), None),
-            suspects, advice(suspects, search.output_db, search.output_cosine), rows[0] if rows else 1, search.notes,
+            suspects, said, rows[0] if rows else 1, search.notes, edits=tuple(edits),
         )  # fmt: skip
         if reduced is None:
             return done

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trtbuild.artifacts import Suspect
+from trtbuild.artifacts import Suspect, WrongEdit
 
 
-def advice(suspects: Sequence[Suspect], output_db: float | None, cosine: float) -> tuple[str, ...]:
+def advice(
+    suspects: Sequence[Suspect], output_db: float | None, cosine: float, edits: Sequence[WrongEdit] = ()
+) -> tuple[str, ...]:
     """One line a suspect, with what it brings measured; none for one that brings nothing.
 
     Args:
         suspects: Worst first.
         output_db: SQNR of the worst output now, dB; None where it has NaN or Inf.
         cosine: Smallest mean cosine of an output now.
+        edits: Rewrite edits that make the outputs differ; their rules come first.
     """
-    said = []
+    said = [
+        f"rewrite: {{skip: [{rule}]}}  # {', '.join(each.edit.node for each in edits if each.edit.rule == rule)}"
+        for rule in dict.fromkeys(each.edit.rule for each in edits)
+    ]
     for suspect in suspects:
         brings = f"cosine {cosine:.4f} -> {suspect.healed_cosine:.4f}"
         if output_db is not None and suspect.healed_db is not None:
@@ -25,7 +31,10 @@ def advice(suspects: Sequence[Suspect], output_db: float | None, cosine: float) 
         elif suspect.cause in ("bad weight", "other weight", "swapped inputs"):
             return (*said, f"mend the model: {suspect.node}: {suspect.explanation}  # {brings}")
         elif suspect.cause == "other operators":
-            return (*said, f"rewrite: {{skip: [...]}} without the rule that made {suspect.node}  # {brings}")
+            if edits:
+                return tuple(said)
+            which = "`trtbuild debug REFERENCE` without a subject, and --rules for your own, names the rule"
+            return (*said, f"rewrite: {{skip: [...]}} without the rule that made {suspect.node}: {which}  # {brings}")
         elif output_db is not None and suspect.healed_db is not None and suspect.healed_db > output_db + 0.1:
             said.append(f'precision_overrides: {{"{suspect.node}": fp16}}  # {brings} if that were exact')
     return tuple(said)

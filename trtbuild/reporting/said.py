@@ -157,6 +157,7 @@ def debug(done: Diagnosis) -> list[str]:
         f"first past {done.bound_db:g} dB: {done.first}" if done.first else f"no tensor is past {done.bound_db:g} dB"
     )
     lines = [f"outputs: {ended}, cosine {done.output_cosine:.6f}; {first}"]
+    lines += [f"wrong edit: {each}" for each in done.edits]
     for suspect in done.suspects:
         own = "makes NaN or Inf" if suspect.local_db is None else f"adds {suspect.local_db:.1f} dB"
         without = "NaN or Inf stay" if suspect.healed_db is None else f"{suspect.healed_db:.1f} dB without it"
