@@ -31,6 +31,7 @@ bench-rewrite: $(VENV)/.ready
 bench-calibration: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --no-deps rapidocr-onnxruntime==1.4.4
 	$(BIN)/python bench/calibration.py
+	$(BIN)/python bench/calibration.py --speed
 
 bench-engines: $(VENV)/.ready
 	$(BIN)/python bench/engines.py

@@ -1,17 +1,19 @@
 """Our calibration beside ONNX Runtime's, ModelOpt's and NNCF's, in one run: seconds, peak memory, and what INT8 keeps.
 
-    python bench/calibration.py [--models DIR] [--only NAME,...] [--rounds N] [--environment TOOL=PYTHON]
+    python bench/calibration.py [--speed] [--models DIR] [--only NAME,...] [--rounds N] [--environment TOOL=PYTHON]
 
 Every tool gets the same rewritten FP32 file and the same feeds, in a process of its own; the tools take turns. ModelOpt
 and NNCF have environments of their own, made in the models' folder when none is named. What a tool made is run in ONNX
 Runtime, its optimisation off, on data that calibration did not see. Run with `make bench-calibration`; the report is
-bench/CALIBRATION.md. A part of the models is printed and not written.
+bench/CALIBRATION.md. A part of the models is printed and not written. With `--speed` only what the time of a
+calibration is judged by runs, on MiniLM and the larger CNNs, and bench/CALIBRATION_SPEED.md is written.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -31,6 +33,7 @@ from calibration_models import BATCH, NAMES, ROWS, Prepared, prepare, token_wind
 
 HERE = Path(__file__).parent
 REPORT = HERE / "CALIBRATION.md"
+SPEED_REPORT = HERE / "CALIBRATION_SPEED.md"
 PINS = {
     "modelopt": ("nvidia-modelopt[onnx]==0.47.0", "torch==2.13.0"),
     "nncf": ("nncf==3.4.0", "onnx", "onnxruntime==1.31.1"),
@@ -41,6 +44,9 @@ SUBJECTS = (
     ("onnxruntime", "minmax"), ("onnxruntime", "entropy"), ("onnxruntime", "percentile"),
     ("modelopt", "max"), ("modelopt", "entropy"), ("nncf", "default"),
 )  # fmt: skip
+FLOOR, PEERS = ("onnxruntime", "forward"), (("onnxruntime", "entropy"), ("modelopt", "entropy"), ("nncf", "default"))
+SPEED_SUBJECTS = (("trtbuild", "table"), ("trtbuild", "entropy"), FLOOR, *PEERS)
+SPEED_NAMES = ("minilm", "cls", "det", "rec")
 TIMEOUT_S = 1800
 ABOUT = """\
 Made by `make bench-calibration`: {rounds} round(s), the tools in turn on one model after the other, in processes of
@@ -51,18 +57,29 @@ run on a GPU. `best` is mse with every transform that helps on calibration rows 
 is measured on. What is not quantised is FP32 with every tool."""
 
 
+SPEED_ABOUT = """\
+Made by `python bench/calibration.py --speed`: {rounds} round(s), the tools in turn, each in a process of its own, feeds
+in batches of {batch}. `table` is our calibration with the entropy search, `entropy` the same with Q/DQ written and
+checked. `forward` is ONNX Runtime running the same feeds, optimisation off, with nothing measured. Seconds are the
+median and, in brackets, the least and the most; CPU seconds are what all threads took together, which says more on a
+machine that others use too. A ratio is how many times as much as `table` a tool takes. Load is the average over the
+last minute, of {cores} cores, before the first and after the last round."""
+
+
 @dataclass
 class Row:
     """One subject on one model.
 
     Attributes:
         seconds: Of each round.
+        cpu: CPU seconds of each round.
         mib: Peak memory of each round.
         quality: SQNR in dB, mean cosine, and what else the model has.
         failed: The last line of its error, where it failed.
     """
 
     seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     mib: list[float] = field(default_factory=list)
     quality: dict[str, float] = field(default_factory=dict)
     failed: str = ""
@@ -167,11 +184,13 @@ def memory_by_samples(prepared: Prepared, folder: Path) -> dict[int, float]:
     return found
 
 
-def take(models: Sequence[Prepared], pythons: dict[str, str], rounds: int) -> dict[str, dict[tuple[str, str], Row]]:
+def take(
+    models: Sequence[Prepared], pythons: dict[str, str], rounds: int, subjects: Sequence[tuple[str, str]] = SUBJECTS
+) -> dict[str, dict[tuple[str, str], Row]]:
     """All rows; the subjects take turns on one model after the other."""
     table: dict[str, dict[tuple[str, str], Row]] = {}
     for prepared in models:
-        rows = {subject: Row() for subject in SUBJECTS}
+        rows = {subject: Row() for subject in subjects}
         for number in range(rounds):
             for (tool, method), row in rows.items():
                 if row.failed:
@@ -182,8 +201,9 @@ def take(models: Sequence[Prepared], pythons: dict[str, str], rounds: int) -> di
                     row.failed = figures.get("failed", "")
                     if not row.failed:
                         row.seconds.append(figures["seconds"])
+                        row.cpu.append(figures["cpu"])
                         row.mib.append(figures["mib"])
-                        if number == 0 and out.is_file():
+                        if number == 0 and out.is_file() and subjects is SUBJECTS:
                             row.quality = quality(prepared, out)
                 print(prepared.name, tool, method, figures, row.quality, file=sys.stderr)
         table[prepared.name] = rows
@@ -192,15 +212,7 @@ def take(models: Sequence[Prepared], pythons: dict[str, str], rounds: int) -> di
 
 def report(table: dict[str, dict[tuple[str, str], Row]], memory: dict[int, float], rounds: int) -> str:
     """The figures as Markdown."""
-    pins = ", ".join(word for words in PINS.values() for word in words)
-    versions = ", ".join(f"{p} {metadata.version(p)}" for p in ("trtbuild", "onnxruntime", "onnx", "numpy"))
-    lines = [
-        "# Calibration beside its peers",
-        "",
-        f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, Python {platform.python_version()}, {versions}; {pins}.",
-        "",
-        ABOUT.format(rounds=rounds),
-    ]
+    lines = [*_head("Calibration beside its peers"), "", ABOUT.format(rounds=rounds)]
     for name, rows in table.items():
         lines += ["", f"## {name}, {ROWS[name]} rows in batches of {BATCH}", ""]
         base = rows["trtbuild", "entropy"]
@@ -224,11 +236,49 @@ def report(table: dict[str, dict[tuple[str, str], Row]], memory: dict[int, float
                      f"{q['cosine']:.4f}", *(f"{q[k]:.4f}" if k == "spearman" else f"{q[k]:+.2f}" for k in extra),
                      "yes" if q["legal"] else "no"]  # fmt: skip
             lines.append("| " + " | ".join(cells) + " |")
-    if memory:
-        lines += ["", "## Memory over samples: MiniLM, windows of 64 tokens, calibration alone", "",
-                  "| samples | peak MiB |", "|---|---|"]  # fmt: skip
-        lines += [f"| {count} | {mib:.0f} |" for count, mib in memory.items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_memory(memory)]) + "\n"
+
+
+def speed_report(table: dict[str, dict[tuple[str, str], Row]], memory: dict[int, float], about: str) -> str:
+    """The seconds and the memory as Markdown, each tool beside ours in the same rounds."""
+    lines = [*_head("Calibration: time and memory beside its peers"), "", about]
+    for name, rows in table.items():
+        base = rows["trtbuild", "table"]
+        lines += ["", f"## {name}, {ROWS[name]} rows", "", "| subject | s | ratio | CPU s | ratio | MiB | ratio |",
+                  "|---|---|---|---|---|---|---|"]  # fmt: skip
+        for (tool, method), row in rows.items():
+            if row.failed:
+                lines.append(f"| {tool} {method} | failed: {row.failed} |" + " |" * 5)
+                continue
+            figures = ((row.seconds, base.seconds, 2), (row.cpu, base.cpu, 2), (row.mib, base.mib, 0))
+            cells = [cell for own, ours, digits in figures for cell in _beside(own, ours, digits)]
+            lines.append(f"| {tool} {method} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, *_memory(memory)]) + "\n"
+
+
+def _beside(own: Sequence[float], ours: Sequence[float], digits: int) -> tuple[str, str]:
+    """A figure with its spread, and its ratio to ours with that of the rounds."""
+    middle = f"{statistics.median(own):.{digits}f}"
+    ratios = [theirs / mine for theirs, mine in zip(own, ours, strict=True)]
+    ratio = f"{statistics.median(ratios):.1f}"
+    if len(own) > 1:
+        middle += f" ({min(own):.{digits}f} to {max(own):.{digits}f})"
+        ratio += f" ({min(ratios):.1f} to {max(ratios):.1f})"
+    return middle, ratio
+
+
+def _head(title: str) -> list[str]:
+    pins = ", ".join(word for words in PINS.values() for word in words)
+    versions = ", ".join(f"{p} {metadata.version(p)}" for p in ("trtbuild", "onnxruntime", "onnx", "numpy"))
+    day = time.strftime("%Y-%m-%d")
+    return [f"# {title}", "", f"{day}, {platform.machine()}, Python {platform.python_version()}, {versions}; {pins}."]
+
+
+def _memory(memory: dict[int, float]) -> list[str]:
+    if not memory:
+        return []
+    return ["", "## Memory over samples: MiniLM, windows of 64 tokens, calibration alone", "", "| samples | peak MiB |",
+            "|---|---|", *(f"| {count} | {mib:.0f} |" for count, mib in memory.items())]  # fmt: skip
 
 
 def main() -> None:
@@ -238,16 +288,26 @@ def main() -> None:
     parser.add_argument("--only", default="", metavar="NAME,...")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--environment", action="append", default=[], metavar="TOOL=PYTHON")
+    parser.add_argument("--speed", action="store_true", help="time and memory alone")
     asked = parser.parse_args()
-    names = tuple(filter(None, asked.only.split(","))) or NAMES
+    every, subjects = (SPEED_NAMES, SPEED_SUBJECTS) if asked.speed else (NAMES, SUBJECTS)
+    names = tuple(filter(None, asked.only.split(","))) or every
     named = dict(word.split("=", 1) for word in asked.environment)
-    pythons = {tool: environment(tool, asked.models, named) for tool, _ in SUBJECTS}
+    pythons = {tool: environment(tool, asked.models, named) for tool, _ in subjects}
     models = [prepare(name, asked.models) for name in names]
-    table = take(models, pythons, asked.rounds)
+    before = os.getloadavg()[0]
     memory = memory_by_samples(models[names.index("minilm")], asked.models) if "minilm" in names else {}
-    text = report(table, memory, asked.rounds)
+    table: dict[str, dict[tuple[str, str], Row]] = {}
+    for prepared in models:
+        table |= take([prepared], pythons, asked.rounds, subjects)
+        if asked.speed:  # after each model: a long run that is cut short has something to show
+            about = SPEED_ABOUT.format(rounds=asked.rounds, batch=BATCH, cores=os.cpu_count())
+            text = speed_report(table, memory, f"{about} It was {before:.1f} and {os.getloadavg()[0]:.1f}.")
+            SPEED_REPORT.write_text(text, encoding="utf-8")
+        else:
+            text = report(table, memory, asked.rounds)
     print(text)
-    if names == NAMES:
+    if names == every and not asked.speed:
         REPORT.write_text(text, encoding="utf-8")
 
 

@@ -39,7 +39,7 @@ def feed_digest(feed: Mapping[str, np.ndarray]) -> str:
     for name in sorted(feed):
         array = feed[name]
         digest.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode())
-        digest.update(array.tobytes())
+        digest.update(array.data if array.flags.c_contiguous and array.dtype.kind in "biuf" else array.tobytes())
     return digest.hexdigest()
 
 

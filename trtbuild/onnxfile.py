@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trtbuild import onnxwire
 from trtbuild.artifacts import StoredFile, TensorSpec
 from trtbuild.errors import InvalidOnnxError
 
@@ -39,20 +40,14 @@ def load(path: Path, *, weights: bool = True) -> ModelProto:
     import onnx
     from google.protobuf.message import DecodeError
 
-    if not path.is_file():
-        raise InvalidOnnxError("there is no such file", place=str(path), hint="check the path of the ONNX model")
-    if path.stat().st_size == 0:
-        raise InvalidOnnxError("the file is empty", place=str(path), hint="export or copy the model again")
+    _hold_file(path)
     try:
         model = onnx.load(str(path), load_external_data=False)
     except (DecodeError, ValueError) as error:
         raise InvalidOnnxError(
             "not an ONNX file, or a truncated one", place=str(path), hint="export or copy the model again"
         ) from error
-    if not model.graph.node and not model.graph.output:
-        raise InvalidOnnxError(
-            "the file holds no ONNX graph", place=str(path), hint="is it another protobuf, or cut short?"
-        )
+    _hold_graph(model, path)
     external_files(model, path)
     if weights:
         try:
@@ -61,6 +56,48 @@ def load(path: Path, *, weights: bool = True) -> ModelProto:
             raise InvalidOnnxError(
                 f"its external data cannot be read: {error}", place=str(path), hint="copy the data file along"
             ) from error
+    return model
+
+
+def _hold_file(path: Path) -> None:
+    if not path.is_file():
+        raise InvalidOnnxError("there is no such file", place=str(path), hint="check the path of the ONNX model")
+    if path.stat().st_size == 0:
+        raise InvalidOnnxError("the file is empty", place=str(path), hint="export or copy the model again")
+
+
+def _hold_graph(model: ModelProto, path: Path) -> None:
+    if not model.graph.node and not model.graph.output:
+        raise InvalidOnnxError(
+            "the file holds no ONNX graph", place=str(path), hint="is it another protobuf, or cut short?"
+        )
+
+
+def outline(path: Path) -> ModelProto:
+    """Reads an ONNX model and leaves its large weights on disk, in its own file where they lie there.
+
+    For what needs their names, types and shapes only, or hands them to sessions that map them: it takes neither the
+    time nor the memory that the weights would.
+
+    Args:
+        path: The ``.onnx`` file.
+
+    Raises:
+        InvalidOnnxError: As ``load``.
+    """
+    from onnx import TensorProto
+
+    _hold_file(path)
+    found = onnxwire.outline(path, _SMALL)
+    if found is None or any(t.external_data for t in _tensors(found[0].graph)):
+        return load(path, weights=False)
+    model, places = found
+    _hold_graph(model, path)
+    for number, (start, length) in places.items():
+        tensor = model.graph.initializer[number]
+        for key, value in (("location", path.resolve().name), ("offset", start), ("length", length)):
+            tensor.external_data.add(key=key, value=str(value))
+        tensor.data_location = TensorProto.EXTERNAL
     return model
 
 
@@ -92,7 +129,11 @@ def external_files(model: ModelProto, path: Path) -> tuple[Path, ...]:
 
 def stored(path: Path) -> StoredFile:
     """The digest of a model file and of its external data."""
-    return StoredFile.of(path, external_files(load(path, weights=False), path))
+    found = onnxwire.outline(path, _SMALL) if path.is_file() and path.stat().st_size else None
+    if found is None:
+        return StoredFile.of(path, external_files(load(path, weights=False), path))
+    _hold_graph(found[0], path)
+    return StoredFile.of(path, external_files(found[0], path))
 
 
 def values(tensor: TensorProto, folder: Path) -> NDArray[Any]:
@@ -163,18 +204,19 @@ def _move_weights(model: ModelProto, data: Path, folder: Path) -> None:
 
 
 def with_weights_on_disk(path: Path, folder: Path) -> tuple[ModelProto, Path]:
-    """A model whose large weights lie in a data file, so that any number of sessions can map them.
+    """A model whose large weights lie in a file, so that any number of sessions can map them.
 
     Args:
         path: The ``.onnx`` file; only read.
-        folder: Where a data file is made, when the model has none.
+        folder: Where a data file is made, when the weights can be mapped in no file there is.
 
     Returns:
-        The model, and the folder that its data file lies in.
+        The model, and the folder that the file with its weights lies in.
     """
-    model = load(path, weights=False)
+    model = outline(path)
     if any(t.external_data for t in _tensors(model.graph)):
-        return model, path.parent
+        itself = any(_location(t) == path.resolve().name for t in model.graph.initializer)
+        return model, path.resolve().parent if itself else path.parent
     _move_weights(model, folder / f"{path.name}.data", folder)
     light = type(model)()
     light.ParseFromString(model.SerializeToString())  # the old message would keep what was cleared until it goes
@@ -329,6 +371,10 @@ def graphs(graph: GraphProto) -> Iterator[GraphProto]:
             for inner in (attribute.g, *attribute.graphs):
                 if inner.node:
                     yield from graphs(inner)
+
+
+def _location(tensor: TensorProto) -> str | None:
+    return next((e.value for e in tensor.external_data if e.key == "location"), None)
 
 
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:

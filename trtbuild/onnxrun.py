@@ -20,7 +20,14 @@ ORT_PACKAGES = ("onnxruntime", "onnx", "numpy")
 """Packages whose versions belong in the key of a stage that runs ONNX."""
 
 
-def session(model: Path | ModelProto, *, optimise: bool = False, folder: Path | None = None, lean: bool = False) -> Any:
+def session(
+    model: Path | ModelProto,
+    *,
+    optimise: bool = False,
+    folder: Path | None = None,
+    lean: bool = False,
+    threads: int = 0,
+) -> Any:
     """An ``onnxruntime.InferenceSession``.
 
     Args:
@@ -28,6 +35,7 @@ def session(model: Path | ModelProto, *, optimise: bool = False, folder: Path | 
         optimise: Whether ONNX Runtime may rewrite the graph; only for measuring speed.
         folder: Where weights lie that a model in memory leaves on disk.
         lean: Whether memory is given back after each run; for models that are run beside others.
+        threads: Threads of one run, which wait without spinning; 0 for as many as there are cores.
 
     Raises:
         InvalidOnnxError: ONNX Runtime cannot load it.
@@ -40,6 +48,9 @@ def session(model: Path | ModelProto, *, optimise: bool = False, folder: Path | 
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
     options.enable_cpu_mem_arena = options.enable_mem_pattern = not lean
+    if threads:
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if folder is not None:
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     source = str(model) if isinstance(model, os.PathLike) else _serialised(model)

@@ -27,6 +27,7 @@ class TensorError:
         nonfinite: Count of NaN and Inf that the reference has not.
         local_nonfinite: The same with the reference's values fed.
         reference_range: Smallest and largest value of the reference.
+        scale_loss_db: What the INT8 scales of the part cost at worst against the best ones around them, dB.
     """
 
     tensor: str
@@ -36,6 +37,7 @@ class TensorError:
     nonfinite: int
     local_nonfinite: int
     reference_range: tuple[float, float]
+    scale_loss_db: float = 0.0
 
 
 @dataclass(frozen=True)

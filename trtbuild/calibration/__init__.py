@@ -78,7 +78,7 @@ def calibrate(
     measures = hasattr(chosen, "choose")
     judge: list[Sample] = []
     source: Any = samples
-    inputs = onnxfile.inputs(onnxfile.load(stored.path, weights=False))
+    inputs = onnxfile.inputs(onnxfile.outline(stored.path))
     if measures or keep_apart:
         source, apart = parts(samples, inputs)
         judge = list(apart)
@@ -91,7 +91,7 @@ def calibrate(
 
 def wanted_of(model: StoredFile) -> Wanted:
     """What INT8 needs to know of a model: the tensors where TensorRT wants a Q/DQ pair, and their channels."""
-    proto = onnxfile.load(model.path, weights=False)
+    proto = onnxfile.outline(model.path)
     name_nodes(proto)
     placement = place(proto)
     channels = {n.activation: 1 if n.op.startswith("Conv") else -1 for n in placement.nodes}
@@ -102,7 +102,7 @@ def every_float_tensor(model: StoredFile) -> tuple[str, ...]:
     """All FP32 tensors that a model computes or is fed, in order: what TensorRT's calibration cache should hold."""
     from onnx import TensorProto
 
-    proto = onnxfile.load(model.path, weights=False)
+    proto = onnxfile.outline(model.path)
     weights = {t.name for t in proto.graph.initializer}
     types = onnxfile.element_types(proto)
     made = [*(v.name for v in proto.graph.input), *(t for n in proto.graph.node for t in n.output)]

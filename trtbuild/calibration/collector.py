@@ -1,15 +1,23 @@
-"""Runs a model over samples and counts what its tensors hold: one pass, in constant memory."""
+"""Runs a model over samples and counts what its tensors hold: one pass, in constant memory.
+
+Samples are run in portions, several at once: while one is counted, another runs. What was counted of each is put
+together in the samples' order, so neither the number of threads nor their speed changes a result.
+"""
 
 from __future__ import annotations
 
+import os
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile
 from trtbuild.calibration.pieces import Pieces
+from trtbuild.calibration.portions import PORTION, Portion, Portions
 from trtbuild.calibration.statistics import ActivationStatistics, TensorStatistics
 from trtbuild.errors import FeedError, UsageError
 from trtbuild.feeds import Sample, Samples, checked, row_digests
@@ -19,7 +27,7 @@ if TYPE_CHECKING:
 
     from trtbuild.artifacts import StoredFile
 
-BUDGET_MB = 24
+BUDGET_MB = 32
 """Default for the tensors that a run may hold for counting, in MB (10^6 bytes)."""
 
 
@@ -64,36 +72,103 @@ def collect(
         FeedError: No sample, or one that does not fit the model.
         UsageError: The model has no such tensor.
     """
-    rows = 0
     with tempfile.TemporaryDirectory(prefix="trtbuild-") as folder:
         proto, place = onnxfile.with_weights_on_disk(model.path, Path(folder))
         inputs = onnxfile.inputs(proto)
-        seen = ActivationStatistics(model.digest, _empty(proto, wanted), synthetic=_synthetic(samples))
-        pieces = Pieces(proto, place, wanted.tensors, budget_mb * 1e6)
-        for number, sample in enumerate(checked(samples, inputs)):
-            for name, array in pieces.run(sample.feed):
-                if array.dtype.kind == "f":
-                    seen.tensors[name].add(array, number)
-            seen.samples.append(sample.digest)
-            seen.row_digests.extend(row_digests(sample, inputs))
-            rows += sample.rows
-            on_sample(rows)
+        seen = ActivationStatistics(model.digest, _nothing_of(wanted), synthetic=_synthetic(samples))
+        _hold_known(proto, wanted)
+        size = min(budget_mb * 1e6, PORTION)
+        lanes, threads = _lanes(budget_mb * 1e6)
+        pieces = Pieces(proto, place, wanted.tensors, size, threads=threads)
+        portions = Portions(inputs, pieces, size)
+        rows = 0
+        line = _InOrder(lanes, seen, on_sample)
+        with line:
+            for number, sample in enumerate(checked(samples, inputs)):
+                seen.samples.append(sample.digest)
+                seen.row_digests.extend(row_digests(sample, inputs))
+                rows += sample.rows
+                for portion in portions.of(sample):
+                    line.put(_counted, pieces, portion, wanted, number)
+                line.put_rows(rows)
     if not seen.samples:
         raise FeedError("there is no sample", place="calibration", hint="the reader must yield at least one feed")
     return seen
+
+
+def _counted(pieces: Pieces, portion: Portion, wanted: Wanted, number: int) -> dict[str, TensorStatistics]:
+    found = _nothing_of(wanted)
+    for name, array in pieces.run(portion.feed, portion.expected):
+        if array.dtype.kind == "f":
+            found[name].add(array, number)
+    return found
+
+
+class _InOrder:
+    """Counts portions in threads, and puts what they counted together in the order they were given.
+
+    Args:
+        lanes: Portions that run at once.
+        seen: What they are put together in.
+        on_sample: Called when a sample is done.
+    """
+
+    def __init__(self, lanes: int, seen: ActivationStatistics, on_sample: Callable[[int], None]) -> None:
+        self._pool = ThreadPoolExecutor(lanes, "trtbuild-calibrate")
+        self._line: deque[Future[dict[str, TensorStatistics]] | int] = deque()
+        self._longest = 3 * lanes  # no lane waits for the reader, and few samples are held
+        self._seen, self._on_sample = seen, on_sample
+
+    def __enter__(self) -> None:
+        """Nothing to do: the threads start with the first portion."""
+
+    def __exit__(self, kind: object, *_rest: object) -> None:
+        try:
+            while self._line and kind is None:
+                self._take()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+    def put(self, count: Callable[..., dict[str, TensorStatistics]], *words: Any) -> None:
+        """Lets something be counted; waits where much is waiting already."""
+        self._line.append(self._pool.submit(count, *words))
+        while len(self._line) > self._longest:
+            self._take()
+
+    def put_rows(self, rows: int) -> None:
+        """Says that with what was put so far, so many rows are done."""
+        self._line.append(rows)
+
+    def _take(self) -> None:
+        first = self._line.popleft()
+        if isinstance(first, int):
+            self._on_sample(first)
+        else:
+            for name, tensor in first.result().items():
+                self._seen.tensors[name].merge(tensor)
+
+
+def _lanes(budget: float) -> tuple[int, int]:
+    """How many portions the budget lets run at once, a core each at most, and the threads of each."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    lanes = max(1, min(cores, int(budget // PORTION)))
+    return lanes, max(1, cores // lanes)
 
 
 def _synthetic(samples: Any) -> bool:
     return isinstance(samples, Samples) and samples.synthetic
 
 
-def _empty(proto: ModelProto, wanted: Wanted) -> dict[str, TensorStatistics]:
+def _hold_known(proto: ModelProto, wanted: Wanted) -> None:
     made = {v.name for v in proto.graph.input} | {name for n in proto.graph.node for name in n.output}
     for name in wanted.tensors:
         if name not in made:
             raise UsageError(
                 f"the model computes no tensor {name!r}", place="calibration", hint="`trtbuild inspect` lists them"
             )
+
+
+def _nothing_of(wanted: Wanted) -> dict[str, TensorStatistics]:
     binned = set(wanted.histograms)
     return {
         name: TensorStatistics(histogram=name in binned, channel_axis=wanted.channels.get(name))

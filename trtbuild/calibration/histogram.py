@@ -8,6 +8,7 @@ samples change nothing, and memory does not grow with their number.
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 BINS = 4096
 """At least half of them lie below the largest value seen: 2,048, as in TensorRT's entropy calibrator."""
+_CHUNK = 1 << 16  # values worked on at a time: what they turn into stays in a core's cache
 _SMALLEST = -115  # exponent of the smallest range: BINS / 2 ** -115 is still a float32
 
 
@@ -83,9 +85,15 @@ class StreamingHistogram:
         """Counts values of one axis that the range holds already."""
         import numpy as np
 
-        scaled = values * np.float32(BINS / 2.0 ** (self.exponent or 0))  # a power of two: exact
-        np.abs(scaled, out=scaled)
-        self.counts += np.bincount(scaled.astype(np.intp), minlength=BINS)
+        scale = np.float32(BINS / 2.0 ** (self.exponent or 0))  # a power of two: exact
+        for start in range(0, values.size, _CHUNK):
+            chunk = values[start : start + _CHUNK]
+            scaled, whole, bins = (array[: chunk.size] for array in _scratch())
+            np.multiply(chunk, scale, out=scaled)
+            np.abs(scaled, out=scaled)
+            np.copyto(whole, scaled, casting="unsafe")  # by way of int32: processors do both steps many at a time
+            np.copyto(bins, whole)
+            self.counts += np.bincount(bins, minlength=BINS)
 
     def merge(self, other: StreamingHistogram) -> None:
         """Adds another histogram's counts; the same as having added its arrays here."""
@@ -106,6 +114,19 @@ class StreamingHistogram:
         elif exponent > self.exponent:
             self.counts = _coarser(self.counts, exponent - self.exponent)
             self.exponent = exponent
+
+
+_own = threading.local()
+
+
+def _scratch() -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.intp]]:
+    """This thread's room for a chunk: values by bin width, their bins, and those in the type that is counted."""
+    import numpy as np
+
+    if not hasattr(_own, "room"):
+        _own.room = (np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.intp))
+    room: tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.intp]] = _own.room
+    return room
 
 
 def _coarser(counts: NDArray[np.int64], doublings: int) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ that all pieces map.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,17 +42,20 @@ class _Piece:
 
 
 class Pieces:
-    """Runs a model and yields some of its tensors, a few at a time.
+    """Runs a model and yields some of its tensors, a few at a time. Several threads may run feeds at once.
 
     Args:
         model: The model; its large weights lie on disk.
         folder: Where they lie.
         tensors: Which tensors to yield.
         budget: Bytes that those of one piece may take together; at least one tensor is held.
+        threads: Threads that one run uses; 0 for all there are.
     """
 
-    def __init__(self, model: ModelProto, folder: Path, tensors: Sequence[str], budget: float) -> None:
-        self._model, self._folder, self._budget = model, folder, budget
+    def __init__(
+        self, model: ModelProto, folder: Path, tensors: Sequence[str], budget: float, *, threads: int = 0
+    ) -> None:
+        self._model, self._folder, self._budget, self._threads = model, folder, budget, threads
         self._weights = {t.name: t for t in model.graph.initializer}
         self._types = onnxfile.element_types(model)
         self._fed = {v.name for v in model.graph.input}
@@ -61,34 +65,47 @@ class Pieces:
         self._expected: dict[tuple[tuple[str, tuple[int, ...]], ...], Mapping[str, int]] = {}
         self._bytes: dict[str, int] = dict.fromkeys(self._tensors, 0)  # the most that each has been expected to take
         self._pieces: list[_Piece] = []
+        self._cutting = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._pieces)
 
-    def run(self, feed: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
-        """Runs one feed and yields each tensor with its name, in the graph's order."""
-        self._cut_for(feed)
+    def run(self, feed: Mapping[str, Array], expected: Mapping[str, int] | None = None) -> Iterator[tuple[str, Array]]:
+        """Runs one feed and yields each tensor with its name, in the graph's order.
+
+        Args:
+            feed: Input name to array.
+            expected: Bytes of each tensor, where they are known; else they are inferred from the feed's shapes.
+        """
+        pieces = self._cut_for(feed, expected)
         for name in self._inputs:
             yield name, feed[name]
         live = dict(feed)
-        for number, piece in enumerate(self._pieces):
+        for number, piece in enumerate(pieces):
             made = onnxrun.run(piece.session, {n: live[n] for n in piece.reads}, piece.gives)
-            later = {n for p in self._pieces[number + 1 :] for n in p.reads}
+            later = {n for p in pieces[number + 1 :] for n in p.reads}
             live = {n: a for n, a in {**live, **made}.items() if n in later}
             for name in piece.yields:
                 yield name, made.pop(name)
 
-    def _cut_for(self, feed: Mapping[str, Array]) -> None:
-        """Cuts anew where this feed needs more than the cut allows for; one for a larger feed serves a smaller one."""
+    def expected(self, feed: Mapping[str, Array]) -> Mapping[str, int]:
+        """Bytes of each tensor at a feed's shapes; 0 where ONNX cannot infer it."""
         shapes = tuple((n, a.shape) for n, a in feed.items())
-        if shapes in self._expected:
-            return
-        self._expected[shapes] = tensor_bytes(self._model, dict(shapes))
-        grown = {n: max(size, self._expected[shapes].get(n, 0)) for n, size in self._bytes.items()}
-        fits = all(len(p.yields) <= 1 or sum(grown[n] for n in p.yields) <= self._budget for p in self._pieces)
-        self._bytes = grown
-        if not self._pieces or not fits:
-            self._pieces = self._cut() if self._tensors else []
+        if shapes not in self._expected:
+            inferred = tensor_bytes(self._model, dict(shapes))
+            self._expected[shapes] = {n: inferred.get(n, 0) for n in self._tensors}
+        return self._expected[shapes]
+
+    def _cut_for(self, feed: Mapping[str, Array], expected: Mapping[str, int] | None) -> list[_Piece]:
+        """Cuts anew where this feed needs more than the cut allows for; one for a larger feed serves a smaller one."""
+        with self._cutting:
+            sizes = self.expected(feed) if expected is None else expected
+            grown = {n: max(size, sizes[n]) for n, size in self._bytes.items()}
+            fits = all(len(p.yields) <= 1 or sum(grown[n] for n in p.yields) <= self._budget for p in self._pieces)
+            self._bytes = grown
+            if not self._pieces or not fits:
+                self._pieces = self._cut() if self._tensors else []
+            return self._pieces
 
     def _cut(self) -> list[_Piece]:
         nodes: list[list[NodeProto]] = [[]]
@@ -128,7 +145,8 @@ class Pieces:
                 return None
             asked = (asked - made) | set(needs)
             model = self._as_model(kept, needs, gives, [self._weights[t] for t in outer if t in self._weights])
-            pieces.append(_Piece(onnxrun.session(model, folder=self._folder, lean=True), needs, gives, tuple(wanted)))
+            session = onnxrun.session(model, folder=self._folder, lean=True, threads=self._threads)
+            pieces.append(_Piece(session, needs, gives, tuple(wanted)))
         return pieces[::-1]
 
     def _as_model(

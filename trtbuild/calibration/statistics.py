@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_CHUNK = 1 << 18  # elements worked on at a time: what they turn into stays in a core's cache
+_CHUNK = 1 << 16  # elements worked on at a time
+_BLOCK = 512  # rows summed in float32 at a time
 _LARGE = 1e15  # from here on the squares of a chunk could leave float32
 _FORM = 1  # of the file
 
@@ -40,18 +41,29 @@ class ChannelStatistics:
         self.total: NDArray[np.float64] | None = None
         self.count = 0
 
-    def add(self, values: NDArray[np.floating]) -> None:
-        """Takes an array; all must be finite."""
+    def add(self, values: NDArray[np.floating]) -> tuple[float, float, float]:
+        """Takes an array of at least one value. NaN and Inf turn up in what it returns.
+
+        Returns:
+            Smallest value, largest value and sum.
+        """
         import numpy as np
 
-        if not values.size:
-            return
         axis = self.axis % values.ndim
         channels = values.shape[axis]
         whole = np.ascontiguousarray(values).reshape(math.prod(values.shape[:axis]), channels, -1)  # a view: no copy
-        high, low = whole.max(axis=2).max(axis=0), whole.min(axis=2).min(axis=0)
-        total = whole.sum(axis=2).sum(axis=0, dtype=np.float64)
-        self._take(np.maximum(high, -low).astype(np.float64), total, values.size // channels)
+        last = whole.shape[2] == 1
+        high, low = (whole[..., 0], whole[..., 0]) if last else (whole.max(axis=2), whole.min(axis=2))
+        high, low = high.max(axis=0), low.min(axis=0)
+        amax = np.maximum(high, -low).astype(np.float64)
+        if not amax.max() < _LARGE:
+            total = whole.sum(axis=(0, 2), dtype=np.float64)
+        elif last:  # a block's sum is as exact as float32, theirs as float64
+            total = np.add.reduceat(whole[..., 0], range(0, len(whole), _BLOCK), axis=0).sum(axis=0, dtype=np.float64)
+        else:
+            total = whole.sum(axis=2).sum(axis=0, dtype=np.float64)
+        self._take(amax, total, values.size // channels)
+        return float(low.min()), float(high.max()), float(total.sum())
 
     def merge(self, other: ChannelStatistics) -> None:
         """Takes another's counts."""
@@ -101,7 +113,12 @@ class TensorStatistics:
 
         if not values.size:
             return
-        low, high = float(values.min()), float(values.max())
+        if values.dtype == np.float16:
+            values = values.astype(np.float32)
+        if self.channels is not None:
+            low, high, total = self.channels.add(values)
+        else:
+            low, high, total = float(values.min()), float(values.max()), math.nan
         if not (math.isfinite(low) and math.isfinite(high)):
             finite = np.isfinite(values)
             self.nonfinite += int((~finite).sum())
@@ -110,22 +127,26 @@ class TensorStatistics:
             values = values[finite]
             if not values.size:
                 return
-            low, high = float(values.min()), float(values.max())
+            low, high, total = float(values.min()), float(values.max()), math.nan
+        self._take(values.reshape(-1), low, high, total)
+
+    def _take(self, flat: NDArray[np.floating], low: float, high: float, total: float) -> None:
+        """Takes finite values; their sum may be known, else it is NaN."""
+        import numpy as np
+
         self.low, self.high = min(self.low, low), max(self.high, high)
         exact = np.float32 if max(-low, high) < _LARGE else np.float64
-        flat = values.reshape(-1)
+        known = math.isfinite(total)
+        self.total += total if known else 0.0
+        for start in range(0, flat.size, _CHUNK):
+            wide = flat[start : start + _CHUNK].astype(exact, copy=False)
+            if not known:
+                self.total += float(wide.sum())  # in pairs: as exact as the type
+            self.squares += float(np.einsum("i,i->", wide, wide))  # np.dot would start threads of its own
         if self.histogram is not None:
             self.histogram.reach(max(-low, high))
-        for start in range(0, flat.size, _CHUNK):
-            chunk = flat[start : start + _CHUNK].astype(np.float32, copy=False)
-            wide = chunk.astype(exact, copy=False)
-            self.total += float(wide.sum())  # in pairs: as exact as the type
-            self.squares += float(np.dot(wide, wide))
-            if self.histogram is not None:
-                self.histogram.count(chunk)
+            self.histogram.count(flat.astype(np.float32, copy=False))
         self.count += flat.size
-        if self.channels is not None:
-            self.channels.add(values)
 
     def merge(self, other: TensorStatistics) -> None:
         """Takes another's counts: the same as having added its arrays here."""

@@ -17,10 +17,11 @@ from trtbuild import onnxfile
 from trtbuild.artifacts import Diagnosis, StoredFile, Suspect, TensorError, WrongEdit
 from trtbuild.debugging.advice import advice
 from trtbuild.debugging.alignment import Segment, nodes_between, pairs, segments
-from trtbuild.debugging.causes import WORSE_SCALE_DB, Scene, cause_of
+from trtbuild.debugging.causes import Scene, cause_of
 from trtbuild.debugging.measuring import Healed, errors_of, without_own_error
 from trtbuild.debugging.parts import RESULT, Graph, cut, exposing, run
 from trtbuild.debugging.reduction import reduce_to
+from trtbuild.debugging.scales import BAD_SCALE_DB
 from trtbuild.errors import FeedError, IntegrityError
 from trtbuild.matrixops import lowest_precision, node_precisions
 from trtbuild.metrics import PairStatistics
@@ -152,8 +153,7 @@ class _Search:
                 None if error.local_nonfinite else _db(error.local_db), without[0], without[1],
                 tuple(n.name or n.op_type for n in typed.nodes),
             ))  # fmt: skip
-        ranked = sorted(found, key=_gravity)
-        return (*ranked[:_SHOWN], *(s for s in ranked[_SHOWN:] if s.cause != "rounding"))
+        return tuple(sorted(found, key=_gravity)[:_SHOWN])
 
     def _without(self, healed: Healed) -> dict[str, NDArray[Any]]:
         """The subject's outputs without the error that one part adds itself."""
@@ -185,12 +185,15 @@ def _db(value: float | None) -> float:
 def _candidates(
     parts: Sequence[Segment], tensors: Sequence[TensorError], bound: float
 ) -> list[tuple[Segment, TensorError]]:
-    """The first parts that make NaN or Inf, the first past the bound, and those that add most error."""
+    """The first parts that make NaN or Inf, the first past the bound, bad scales, and those that add most error."""
     both = list(zip(parts, tensors, strict=True))
     broken = [p for p in both if p[1].local_nonfinite][:2]
     first = [p for p in both if _db(p[1].local_db) < bound][:1]
+    scales = sorted((p for p in both if p[1].scale_loss_db >= BAD_SCALE_DB), key=lambda p: -p[1].scale_loss_db)[:2]
     noisy = sorted(both, key=lambda p: _db(p[1].local_db))[:_CANDIDATES]
-    chosen = {p[0].tensor: p for p in (*broken, *first, *noisy) if p[1].local_nonfinite or p[1].local_db is not None}
+    chosen = {
+        p[0].tensor: p for p in (*broken, *first, *scales, *noisy) if p[1].local_nonfinite or p[1].local_db is not None
+    }
     return list(chosen.values())
 
 
@@ -213,12 +216,14 @@ def _fails(suspect: Suspect, bound: float) -> float | None:
     """
     if suspect.local_db is None or suspect.local_db < bound:
         return bound
-    return suspect.local_db + WORSE_SCALE_DB / 2 if suspect.cause == "bad scale" else None
+    return suspect.local_db + BAD_SCALE_DB / 2 if suspect.cause == "bad scale" else None
 
 
-def _gravity(suspect: Suspect) -> tuple[bool, float]:
-    """NaN and Inf first, in the graph's order; then by how good the outputs become without it."""
-    return suspect.local_db is not None, 0.0 if suspect.local_db is None else -_gain(suspect)
+def _gravity(suspect: Suspect) -> tuple[bool, bool, float]:
+    """NaN and Inf first, in the graph's order; then what is wrong before what is rounded, by what it costs."""
+    if suspect.local_db is None:
+        return False, False, 0.0
+    return True, suspect.cause == "rounding", -_gain(suspect)
 
 
 def _gain(suspect: Suspect) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trtbuild.artifacts import Cause
 from trtbuild.debugging.alignment import CONVERSIONS, Segment, nodes_between
 from trtbuild.debugging.parts import RESULT, Graph, cut, run
+from trtbuild.debugging.scales import BAD_SCALE_DB, STEPS, costs, quantised, sqnr_db
 from trtbuild.onnxfile import reads, values
 
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 
 _LARGEST = {"FP16": 65504.0, "BF16": 3.3895e38}
 _SAME_WEIGHT_DB = 15.0  # INT4 keeps about 18 dB of a weight
-WORSE_SCALE_DB = 4.0
-"""How much more of a tensor another scale has to keep, for a scale to be called bad, dB."""
-
-_STEPS = 127  # of INT8, on each side of zero
 
 
 @dataclass(frozen=True)
@@ -118,15 +115,18 @@ def _other_weight(scene: Scene) -> tuple[Cause, str] | None:
         there = _constant(scene.reference.model, scene.reference.folder, theirs)
         if here is None or there is None or not there.size or there.dtype.kind != "f":
             continue
-        if here.shape == there.shape and _db(there, here) >= _SAME_WEIGHT_DB:
+        if here.shape == there.shape and sqnr_db(there, here) >= _SAME_WEIGHT_DB:
             continue
         what = f"input {index} ({mine!r})"
-        turned = here.ndim == 2 and here.T.shape == there.shape and _db(there, np.ascontiguousarray(here.T)) > 10
+        turned = here.ndim == 2 and here.T.shape == there.shape and sqnr_db(there, np.ascontiguousarray(here.T)) > 10
         if turned:
             return "other weight", f"its weight, {what}, is the reference's transposed"
         if here.shape != there.shape:
             return "other weight", f"its weight, {what}, is {list(here.shape)}; the reference's is {list(there.shape)}"
-        return "other weight", f"its weight, {what}, is another one: {_db(there, here):.1f} dB against the reference's"
+        return (
+            "other weight",
+            f"its weight, {what}, is another one: {sqnr_db(there, here):.1f} dB against the reference's",
+        )
     return None
 
 
@@ -188,66 +188,20 @@ def _listed(ops: Counter[str]) -> str:
 
 
 def _bad_scale(scene: Scene) -> tuple[Cause, str] | None:
-    """The scale that costs most against the best of those around it, where that is more than rounding does."""
-    worst: tuple[float, str] | None = None
-    for node, x, scale in _quantised(scene):
-        own, best, best_scale = _around(x, scale)
-        if best - own >= WORSE_SCALE_DB and (worst is None or best - own > worst[0]):
-            import numpy as np
-
-            clipped = 100 * float((np.abs(x) > scale * (_STEPS + 0.5)).mean())
-            used = 100 * min(1.0, float(np.abs(x).max(initial=0)) / (scale * _STEPS))
-            how = f"clips {clipped:.3g} % of the values" if clipped > 0 else f"uses {used:.3g} % of its range"
-            gain = f"{best_scale:.4g} would keep {best - own:.1f} dB more"
-            text = f"the scale {scale:.4g} of {node.input[0]!r} {how}; {gain}"
-            worst = (best - own, text)
-    return None if worst is None else ("bad scale", worst[1])
-
-
-def _quantised(scene: Scene) -> Iterator[tuple[NodeProto, NDArray[np.float64], float]]:
-    """QuantizeLinear nodes with one scale, the values that reach them, and the scale."""
-    import numpy as np
-    from onnx import numpy_helper
-
-    initial = {t.name: t for t in scene.subject.graph.initializer}
-    maker = {t: n for n in scene.subject.graph.node for t in n.output}
-    for node in scene.segment.nodes:
-        if node.op_type != "QuantizeLinear" or node.input[1] not in initial or _is_fp8(node, initial):
-            continue
-        scale = numpy_helper.to_array(initial[node.input[1]]).astype(np.float64).ravel()
-        tensor = node.input[0]
-        while tensor not in scene.known and tensor in maker and maker[tensor].op_type in CONVERSIONS:
-            tensor = maker[tensor].input[0]
-        if scale.size == 1 and tensor in scene.known:
-            reach = np.asarray(scene.known[tensor], np.float64).ravel()
-            yield node, reach[np.isfinite(reach)], float(scale[0])
-
-
-def _is_fp8(node: NodeProto, initial: Mapping[str, Any]) -> bool:
-    from onnx import TensorProto
-
-    zero = initial.get(node.input[2]) if len(node.input) > 2 else None
-    return zero is not None and zero.data_type != TensorProto.INT8
-
-
-def _around(x: NDArray[np.float64], scale: float) -> tuple[float, float, float]:
-    """SQNR of a scale, and the best of those from 1/32 to 32 times it with its scale, dB."""
+    """The scale that costs most against the best of those around it, where that is much more than rounding does."""
     import numpy as np
 
-    def quality(s: float) -> float:
-        return _db(x, np.clip(np.round(x / s), -_STEPS - 1, _STEPS) * s)
-
-    tried = {scale * 2.0 ** (power / 2): quality(scale * 2.0 ** (power / 2)) for power in range(-10, 11)}
-    best = max(tried, key=lambda s: tried[s])
-    return quality(scale), tried[best], best
-
-
-def _db(right: NDArray[np.float64], mine: NDArray[np.float64]) -> float:
-    import numpy as np
-
-    noise = float(((right - mine) ** 2).sum())
-    signal = float((right * right).sum())
-    return 999.0 if noise == 0 else float(10 * np.log10(max(signal, 1e-300) / noise))
+    found = [
+        (costs(x, scale), node, x, scale) for node, x, scale in quantised(scene.subject, scene.segment, scene.known)
+    ]
+    ((loss, fits), node, x, scale) = max(found, key=lambda f: f[0][0], default=((0.0, 0.0), None, None, 1.0))
+    if node is None or x is None or loss < BAD_SCALE_DB:
+        return None
+    clipped = 100 * float((np.abs(x) > scale * (STEPS + 0.5)).mean())
+    used = 100 * min(1.0, float(np.abs(x).max(initial=0)) / (scale * STEPS))
+    how = f"clips {clipped:.3g} % of the values" if clipped > 0 else f"uses {used:.3g} % of its range"
+    gain = f"{fits:.4g} would keep {loss:.1f} dB more"
+    return "bad scale", f"the scale {scale:.4g} of {node.input[0]!r} {how}; {gain}"
 
 
-__all__: Sequence[str] = ["WORSE_SCALE_DB", "Scene", "cause_of"]
+__all__: Sequence[str] = ["Scene", "cause_of"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trtbuild.artifacts import TensorError
 from trtbuild.debugging.alignment import Segment
 from trtbuild.debugging.parts import RESULT, Graph, cut, exposing, run
+from trtbuild.debugging.scales import costs, quantised
 from trtbuild.matrixops import tensor_bytes
 from trtbuild.metrics import PairStatistics
 
@@ -51,6 +52,7 @@ def _errors(reference: Graph, subject: Graph, chunk: Sequence[Segment], feed: Ar
         found.append(TensorError(
             segment.tensor, segment.main.name, came.sqnr_db, added.sqnr_db, came.nonfinite, added.nonfinite,
             came.reference_range,
+            max((costs(x, scale)[0] for _n, x, scale in quantised(subject.model, segment, known)), default=0.0),
         ))  # fmt: skip
     return found
 

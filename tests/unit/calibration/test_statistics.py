@@ -4,6 +4,7 @@ from onnx_models import cnn, random_feed, save
 
 from trtbuild import onnxfile
 from trtbuild.calibration import ActivationStatistics, Wanted, collect, merge, table_from
+from trtbuild.calibration.statistics import TensorStatistics
 from trtbuild.errors import IntegrityError, UsageError
 
 WANTED = Wanted(("x", "f"), ranges=("r1",), channels={"x": 1})
@@ -107,3 +108,31 @@ def test_large_values_do_not_overflow_the_moments(model):
     exposed = collect(model, feeds(1), WANTED).tensors["x"]
     exposed.add(np.full((1, 2), 3e38, "f"))
     assert np.isfinite(exposed.deviation)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((1500, 7), -1), ((3, 7, 40), 1), ((2, 5, 7), 2), ((7,), 0)])
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_moments_and_channels_are_those_of_the_values(shape, axis, dtype):
+    values = np.random.default_rng(0).normal(2, 3, shape).astype(dtype)
+    plain, channels = TensorStatistics(), TensorStatistics(channel_axis=axis)
+    for seen in (plain, channels):
+        seen.add(values)
+        exact = values.astype("f8")
+        assert (seen.low, seen.high, seen.count) == (exact.min(), exact.max(), exact.size)
+        assert seen.mean == pytest.approx(exact.mean(), rel=1e-6)
+        assert seen.deviation == pytest.approx(exact.std(), rel=1e-5)
+        width = seen.histogram.result().width
+        assert (seen.histogram.counts == np.bincount((abs(exact) / width).astype(int).ravel(), minlength=4096)).all()
+    others = tuple(n for n in range(len(shape)) if n != axis % len(shape))
+    found = channels.channels.result()
+    assert found.amax == pytest.approx(abs(exact).max(axis=others))
+    assert found.mean == pytest.approx(exact.mean(axis=others), rel=1e-5)
+
+
+def test_sums_of_channels_are_not_lost_in_large_ones():
+    values = np.tile(np.array([[1e8, 1.0]], "f"), (4096, 1))
+    values[::2, 0] = -1e8
+    seen = TensorStatistics(channel_axis=-1)
+    seen.add(values)
+    assert seen.channels.result().mean == (0, 1)
+    assert seen.mean == 0.5

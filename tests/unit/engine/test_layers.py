@@ -212,3 +212,18 @@ def test_bytes_are_not_known_where_an_axis_is_dynamic(golden):
 def test_nodes_with_brackets_in_their_names():
     line = "Name: a, LayerType: gemm, Inputs: [], Outputs: [], Metadata: [ONNX Layer: m[0]/n][ONNX Layer: [1]][ONNX Layer: o]"
     assert from_log(line)[0].onnx_nodes == ("m[0]/n", "[1]", "o")
+
+
+@pytest.mark.parametrize(
+    ("nameless", "nodes"),
+    [
+        (["fp16", "fp16"], {"a": "fp16", "b": "fp16", "c": "fp16"}),
+        (["fp32", "fp32"], {"a": "fp16", "b": "fp32", "c": "fp32"}),
+        (["fp16"], {"a": "fp16", "b": "unknown", "c": "unknown"}),  # too few to account for both
+        (["fp16", "fp32"], {"a": "fp16", "b": "unknown", "c": "unknown"}),  # nothing shows which is which
+    ],
+)
+def test_nodes_without_a_kernel_are_those_of_the_matrix_kernels_without_a_node(nameless, nodes):
+    kernels = [EngineLayer("conv_a", "correlation", "fp16", ("a",)), EngineLayer("kgen", "kgen", "fp16", ())]
+    kernels += [EngineLayer(f"__myl_FcAdd_myl0_{n}", "runtime_fusion", p, ()) for n, p in enumerate(nameless)]
+    assert precision_share(kernels, dict.fromkeys("abc", "fp16"), {}).nodes == nodes

@@ -1,16 +1,15 @@
 """The compile path against the names of each release: what it takes is there, and it says so where it is not."""
 
-import fcntl
 import json
 import sys
-from pathlib import Path
 
 import pytest
 from fake_tensorrt import RELEASES, FakeTensorRT
-from onnx_models import matmul, model, node, save
+from onnx_models import model, node, save
+from release_builds import RTX, TRT_10, TRT_10_0, TRT_11, ask, build
 
 from trtbuild import device
-from trtbuild.artifacts import BuildOptions, Target, to_json
+from trtbuild.artifacts import BuildOptions, to_json
 from trtbuild.backends import BACKENDS
 from trtbuild.device import Gpu
 from trtbuild.engine import building, names, parsing, timing_cache
@@ -18,44 +17,7 @@ from trtbuild.engine.building import build_plan, try_options
 from trtbuild.engine.header import read_header
 from trtbuild.engine.layers import from_inspector, from_log
 from trtbuild.engine.options import OPTIONS
-from trtbuild.errors import BuildError, IntegrityError, InvalidOnnxError, SpecError, TrtbuildError
-
-TRT_10_0, TRT_10, TRT_11, RTX = RELEASES
-TIMED = (TRT_10_0, TRT_10, TRT_11)
-
-
-@pytest.fixture
-def fake(monkeypatch):
-    """Puts a release in TensorRT's place, on a machine whose GPU it can build for."""
-    monkeypatch.setattr(device, "gpus", lambda: (Gpu("GPU 0", "8.9", "580.0", 24000),))
-
-    def make(release, **how):
-        module = FakeTensorRT(release, **how)
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-        return module
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def onnx(tmp_path_factory):
-    return save(matmul(8, 8), tmp_path_factory.mktemp("releases") / "m.onnx")
-
-
-def ask(trt, onnx, folder, **options):
-    folder.mkdir(exist_ok=True)
-    return {
-        "backend": trt.__name__, "onnx": str(onnx), "plan": str(folder / "m.plan"), "log": str(folder / "m.log"),
-        "target": to_json(Target("rtx4090", trt.__name__, "8.9")), "timings": str(folder / "timing"), "tf32": False,
-        "profiles": [{"x": [[1, 8], [4, 8], [16, 8]]}], "options": to_json(BuildOptions(**options)),
-    }  # fmt: skip
-
-
-def build(trt, onnx, folder, **options):
-    """The answer, and how the builder was configured when it built."""
-    request = ask(trt, onnx, folder, **options)
-    answer = build_plan(request, lambda _event: None)
-    return answer, json.loads(Path(request["plan"]).read_bytes()[64:])
+from trtbuild.errors import BuildError, InvalidOnnxError, SpecError, TrtbuildError
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -246,90 +208,6 @@ def test_what_a_release_can_do_is_looked_up(fake, release):
     assert able.has_plugins == (release != RTX)
     assert able.timing_cache_effective == (release != RTX)
     assert names.missing(trt, (*names.BUILDING, *names.INSPECTING, *names.TIMING_CACHE, *backend.NEEDS)) == []
-
-
-# ------------------------------------------------------------------------------------------------ timing caches
-
-
-def timings(file):
-    return json.loads(Path(file).read_text())
-
-
-@pytest.mark.parametrize("release", TIMED)
-def test_times_are_shared_between_builds(fake, onnx, tmp_path, release):
-    trt = fake(release)
-    answer, _state = build(trt, onnx, tmp_path)
-    (shared,) = (tmp_path / "timing").glob("*.timing")
-    assert shared.name == f"{trt.__name__}-{trt.__version__}-GPU-0.timing"
-    assert timings(answer["timing_cache"]) == timings(shared) == {"device": "GPU 0", "entries": ["matmul", "relu"]}
-    other = save(model([node("Relu", ["x"], ["y"], "alone")], [("x", [2])], [("y", [2])]), tmp_path / "o.onnx")
-    request = ask(trt, other, tmp_path) | {"profiles": []}
-    assert timings(build_plan(request, lambda _event: None)["timing_cache"])["entries"] == ["alone", "matmul", "relu"]
-    assert timings(shared)["entries"] == ["alone", "matmul", "relu"]
-    request["options"]["timing_cache"] = "off"
-    assert timings(build_plan(request, lambda _event: None)["timing_cache"])["entries"] == ["alone"]
-    assert timings(shared)["entries"] == ["alone", "matmul", "relu"]
-
-
-def test_what_another_build_wrote_meanwhile_is_kept(fake, onnx, tmp_path, monkeypatch):
-    trt = fake(TRT_11)
-    build(trt, onnx, tmp_path)
-    (shared,) = (tmp_path / "timing").glob("*.timing")
-
-    def meanwhile(_event):
-        shared.write_text(json.dumps({"device": "GPU 0", "entries": ["of another"]}))
-
-    build_plan(ask(trt, onnx, tmp_path), meanwhile)
-    assert timings(shared)["entries"] == ["matmul", "of another", "relu"]
-    assert [f.name for f in shared.parent.iterdir() if "partial" in f.name] == []
-
-
-def test_nobody_else_merges_meanwhile(fake, onnx, tmp_path, monkeypatch):
-    """Between reading what the others wrote and putting the sum in its place, the lock is held."""
-    trt = fake(TRT_11)
-    build(trt, onnx, tmp_path)
-    (lock,) = (tmp_path / "timing").glob("*.lock")
-    merge, tried = trt._kinds["ITimingCache"].combine, []
-
-    def combine(cache, other, ignore_mismatch):
-        with lock.open("w") as of_another, pytest.raises(BlockingIOError):
-            fcntl.flock(of_another, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        tried.append(other)
-        return merge(cache, other, ignore_mismatch)
-
-    monkeypatch.setattr(trt._kinds["ITimingCache"], "combine", combine)
-    build(trt, onnx, tmp_path)
-    assert len(tried) == 1
-
-
-def test_times_of_another_gpu_are_not_used(fake, onnx, tmp_path):
-    build(fake(TRT_11, device="GPU 1"), onnx, tmp_path)
-    (shared,) = (tmp_path / "timing").glob("*.timing")
-    answer, _state = build(fake(TRT_11), onnx, tmp_path)
-    assert answer["warnings"] == [f"the timing cache {shared} was made by another TensorRT or GPU, and is made anew"]
-    assert timings(shared)["device"] == "GPU 0"
-
-
-@pytest.mark.parametrize("release", TIMED)
-def test_a_pinned_cache_is_read_and_a_miss_is_an_error(fake, onnx, tmp_path, release):
-    trt = fake(release)
-    pinned = tmp_path / "mine.timing"
-    pinned.write_bytes(Path(build(trt, onnx, tmp_path)[0]["timing_cache"]).read_bytes())
-    before = pinned.read_bytes()
-    _answer, state = build(trt, onnx, tmp_path / "again", timing_cache=str(pinned))
-    assert state["flags"] == ["ERROR_ON_TIMING_CACHE_MISS"]
-    assert pinned.read_bytes() == before
-    assert not (tmp_path / "again" / "timing").exists()
-    with pytest.raises(IntegrityError, match="made by another version or on another GPU"):
-        build(fake(release, device="GPU 1"), onnx, tmp_path, timing_cache=str(pinned))
-
-
-def test_rtx_has_no_times_and_says_so_when_asked(fake, onnx, tmp_path):
-    answer, _state = build(fake(RTX), onnx, tmp_path)
-    assert (answer["timing_cache"], answer["warnings"]) == (None, [])
-    answer, _state = build(fake(RTX), onnx, tmp_path, timing_cache=str(onnx))
-    assert answer["warnings"] == [f"build.timing_cache: {BACKENDS.load('tensorrt_rtx').IGNORES['timing_cache']}"]
-    assert not (tmp_path / "timing").exists()
 
 
 # ------------------------------------------------------------------------------------------------ names that go away

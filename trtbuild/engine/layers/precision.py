@@ -19,13 +19,21 @@ def precision_share(
         macs: Matrix node to its multiply-accumulates; a node without weighs as much as the median of the others.
 
     Returns:
-        Shares by work. A node no kernel names is not honoured either: nothing shows what it runs in.
+        Shares by work. A node no kernel names is not honoured either: nothing shows what it runs in. One exception:
+        TensorRT-RTX names no node for some products that it fuses with a sum (``__myl_FcAdd_...``, a 1x1 convolution).
+        Where a profile has as many matrix kernels without a node as matrix nodes without a kernel, and the kernels are
+        all of one precision, the nodes run in that.
     """
     profiles: dict[int, dict[str, list[EngineLayer]]] = {}
+    nameless: dict[int, list[EngineLayer]] = {}
     for layer in layers:
         kernels = profiles.setdefault(layer.profile, {})
         for node in layer.onnx_nodes:
             kernels.setdefault(node, []).append(layer)
+        if layer.role == "matrix" and not layer.onnx_nodes:
+            nameless.setdefault(layer.profile, []).append(layer)
+    for number, kernels in profiles.items():
+        kernels.update(_by_elimination(nameless.get(number, []), [n for n in assignment if n not in kernels]))
     ran: dict[str, str] = {}
     for node, asked in assignment.items():
         seen = [_runs_in(kernels.get(node, [])) for kernels in profiles.values()] or ["unknown"]
@@ -41,6 +49,13 @@ def precision_share(
         nodes=ran,
         not_honoured={n: (assignment[n], got) for n, got in ran.items() if got != assignment[n]},
     )
+
+
+def _by_elimination(kernels: Sequence[EngineLayer], nodes: Sequence[str]) -> dict[str, list[EngineLayer]]:
+    """Nodes without a kernel to the kernels without a node, where there are as many and all are alike."""
+    if len(kernels) != len(nodes) or len({kernel.precision for kernel in kernels}) != 1:
+        return {}
+    return {node: [kernel] for node, kernel in zip(nodes, kernels, strict=True)}
 
 
 def _runs_in(candidates: Sequence[EngineLayer]) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtbuild.content import json_digest
-from trtbuild.precision.floor import Floor, Judged, judged
-from trtbuild.precision.journal import Journal
+from trtbuild.precision.searching.floor import Floor, Judged, judged
+from trtbuild.precision.searching.journal import Journal
 from trtbuild.quantization import Fidelity
 
 if TYPE_CHECKING:

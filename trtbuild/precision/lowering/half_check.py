@@ -16,10 +16,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from trtbuild import onnxfile
-from trtbuild.precision.float_graph import FloatGraph, Range, without_constant_nodes
-from trtbuild.precision.fragile import LowPrecision
-from trtbuild.precision.half_ranges import MASK_FLOOR, masks
-from trtbuild.precision.lower import Lowered, low_suffix, lower
+from trtbuild.precision.lowering.float_graph import FloatGraph, Range, without_constant_nodes
+from trtbuild.precision.lowering.fragile import LowPrecision
+from trtbuild.precision.lowering.half_ranges import MASK_FLOOR, masks
+from trtbuild.precision.lowering.lower import Lowered, low_suffix, lower
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

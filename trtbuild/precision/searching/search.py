@@ -19,10 +19,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trtbuild.artifacts import Front, FrontPoint, SensitivityTable
-from trtbuild.precision.chain import Option, chain, options_of
-from trtbuild.precision.costs import Costs
-from trtbuild.precision.floor import Floor, Judged
-from trtbuild.precision.judging import Judge
+from trtbuild.precision.searching.chain import Option, chain, options_of
+from trtbuild.precision.searching.costs import Costs
+from trtbuild.precision.searching.floor import Floor, Judged
+from trtbuild.precision.searching.judging import Judge
 from trtbuild.quantization.fidelity import noise_of, sqnr_of
 
 _GIVE_UP = 3  # nodes in a row that could not go back

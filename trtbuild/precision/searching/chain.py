@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from trtbuild.artifacts import SensitivityTable
-from trtbuild.precision.costs import Costs
+from trtbuild.precision.searching.costs import Costs
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Literal
 
-from trtbuild.precision.float_graph import FloatGraph
-from trtbuild.precision.half_ranges import HEADROOM, LARGEST, VANISHES
+from trtbuild.precision.lowering.float_graph import FloatGraph
+from trtbuild.precision.lowering.half_ranges import HEADROOM, LARGEST, VANISHES
 
 if TYPE_CHECKING:
     from onnx import NodeProto

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from trtbuild.artifacts import CalibrationTable
 from trtbuild.content import feed_digest, json_digest
 from trtbuild.onnxfile import reads
-from trtbuild.precision.moments import Moments, Wanted, moments
+from trtbuild.precision.refining.moments import Moments, Wanted, moments
 from trtbuild.precision.thresholds import ranges_for
 from trtbuild.quantization import (
     FORMATS,

@@ -16,12 +16,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trtbuild.matrixops import MATRIX_OPS
-from trtbuild.precision.half_ranges import LARGEST, SMALLEST_NORMAL
+from trtbuild.precision.lowering.half_ranges import LARGEST, SMALLEST_NORMAL
 
 if TYPE_CHECKING:
     from onnx import NodeProto
 
-    from trtbuild.precision.float_graph import FloatGraph
+    from trtbuild.precision.lowering.float_graph import FloatGraph
 
 PAIR = ("QuantizeLinear", "DequantizeLinear")
 _FIRST_OPSET = 19

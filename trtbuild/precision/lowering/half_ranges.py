@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from trtbuild.precision.float_graph import MOVES, FloatGraph
+from trtbuild.precision.lowering.float_graph import MOVES, FloatGraph
 
 if TYPE_CHECKING:
     from onnx import NodeProto

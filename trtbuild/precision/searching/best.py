@@ -18,16 +18,16 @@ from trtbuild.artifacts import (
 from trtbuild.content import json_digest
 from trtbuild.errors import IntegrityError
 from trtbuild.feeds import Sample
-from trtbuild.precision.costs import costs_of
-from trtbuild.precision.floor import Floor
-from trtbuild.precision.fragile import Rest
-from trtbuild.precision.judging import Judge
+from trtbuild.precision.lowering.fragile import Rest
+from trtbuild.precision.lowering.opset import raise_opset
 from trtbuild.precision.mixed import write_mixed
-from trtbuild.precision.opset import raise_opset
 from trtbuild.precision.overrides import resolve_overrides
-from trtbuild.precision.refinement import Refinement, refine
-from trtbuild.precision.rounding import rounding_digest
-from trtbuild.precision.search import Progress, search
+from trtbuild.precision.refining.refinement import Refinement, refine
+from trtbuild.precision.refining.rounding import rounding_digest
+from trtbuild.precision.searching.costs import costs_of
+from trtbuild.precision.searching.floor import Floor
+from trtbuild.precision.searching.judging import Judge
+from trtbuild.precision.searching.search import Progress, search
 from trtbuild.quantization import FORMATS, Fidelity, QuantizedWeight, place
 from trtbuild.quantization.names import name_nodes
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from trtbuild import onnxfile
 from trtbuild.matrixops import MATRIX_OPS
 from trtbuild.onnxfile import reads
-from trtbuild.precision import fragile, half_ranges, scales
-from trtbuild.precision.float_graph import FloatGraph, Range, without_constant_nodes
-from trtbuild.precision.fragile import LowPrecision
-from trtbuild.precision.interface import lower_interface
+from trtbuild.precision.lowering import fragile, half_ranges, scales
+from trtbuild.precision.lowering.float_graph import FloatGraph, Range, without_constant_nodes
+from trtbuild.precision.lowering.fragile import LowPrecision
+from trtbuild.precision.lowering.interface import lower_interface
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

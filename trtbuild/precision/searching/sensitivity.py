@@ -21,11 +21,11 @@ from trtbuild.artifacts import CalibrationTable, NodeSensitivity, SensitivityTab
 from trtbuild.content import json_digest
 from trtbuild.errors import IntegrityError, UsageError
 from trtbuild.feeds import Sample
-from trtbuild.precision.attribution import attribute
-from trtbuild.precision.costs import NodeWork, matrix_work
-from trtbuild.precision.journal import Journal
-from trtbuild.precision.opset import raise_opset
-from trtbuild.precision.rounding import rounding_digest
+from trtbuild.precision.lowering.opset import raise_opset
+from trtbuild.precision.refining.rounding import rounding_digest
+from trtbuild.precision.searching.attribution import attribute
+from trtbuild.precision.searching.costs import NodeWork, matrix_work
+from trtbuild.precision.searching.journal import Journal
 from trtbuild.precision.thresholds import ranges_for
 from trtbuild.quantization import FORMATS, Fidelity, FormatName, Placement, QuantizedWeight, place, write_qdq
 from trtbuild.quantization.fidelity import noise_of, sqnr_of

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from trtbuild.artifacts import CalibrationTable, TriedTransform
 from trtbuild.errors import UsageError
-from trtbuild.precision.bias_correction import correct_biases
-from trtbuild.precision.rounding import round_weights
+from trtbuild.precision.refining.bias_correction import correct_biases
+from trtbuild.precision.refining.rounding import round_weights
 from trtbuild.quantization import Fidelity, FormatName, Placement, QuantizedWeight, write_qdq
 from trtbuild.registry import nearest_hint
 
