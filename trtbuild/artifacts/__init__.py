@@ -6,6 +6,7 @@ beyond reading themselves. Files are named by a path relative to the entry they 
 
 from __future__ import annotations
 
+from trtbuild.artifacts.advice import Advice, AdvisedStep, Bottleneck, GraphProfile, StepVerdict, TimeShare
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
 from trtbuild.artifacts.diagnosis import Cause, Diagnosis, Suspect, TensorError
 from trtbuild.artifacts.differences import INSIGNIFICANT, Change, Difference
@@ -69,9 +70,12 @@ __all__ = [
     "INSIGNIFICANT",
     "PHASES",
     "QUANTIZED",
+    "Advice",
+    "AdvisedStep",
     "AppliedEdit",
     "AxisRange",
     "Benchmark",
+    "Bottleneck",
     "Bound",
     "Build",
     "BuildOptions",
@@ -96,6 +100,7 @@ __all__ = [
     "Gap",
     "GateResult",
     "GpuState",
+    "GraphProfile",
     "Kind",
     "Latency",
     "LayerTensor",
@@ -117,6 +122,7 @@ __all__ = [
     "SpeedGate",
     "SpeedResult",
     "StageRecord",
+    "StepVerdict",
     "StoredFile",
     "Suspect",
     "Target",
@@ -125,6 +131,7 @@ __all__ = [
     "TensorError",
     "TensorRange",
     "TensorSpec",
+    "TimeShare",
     "Timing",
     "TriedTransform",
     "TritonModel",
