@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile
@@ -35,7 +36,7 @@ def advise(
     target: Target | None = None,
     precision: str = "fp32",
     latency_s: float | None = None,
-    most_rows: int = 0,
+    most: Mapping[str, int] = MappingProxyType({}),
     launch_s: float = LAUNCH_SECONDS,
     runs: int = 5,
 ) -> Advice:
@@ -48,7 +49,7 @@ def advise(
         target: The target, for what it cannot do; nothing is refused without.
         precision: What it is built in today.
         latency_s: What a run on this feed's shapes may take, seconds.
-        most_rows: Largest size of the batch axis; 8 times the feed's when 0.
+        most: Largest size of each named axis; the batch axis is taken to 8 times the feed's where it is not there.
         launch_s: What starting a kernel takes, seconds; ``trtbuild bench`` measures the enqueue of a plan.
         runs: Runs to profile.
 
@@ -67,7 +68,7 @@ def advise(
         )
     batch, sizes = _axes(proto, feed)
     ground = Ground(
-        proto, rates or TargetRates("no target", {}, None, ""), sizes, batch, most_rows,
+        proto, rates or TargetRates("no target", {}, None, ""), sizes, batch, most.get(batch or "", 0),
         _refused(target), _skips_zeros(target), launch_s,
     )  # fmt: skip
     now = State(precision, rows=sizes.get(batch, 1) if batch else 1)

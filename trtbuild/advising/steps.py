@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from trtbuild.artifacts import AdvisedStep, Bottleneck, Estimate, StepVerdict, TargetRates
-from trtbuild.roofline import graph_estimate
+from trtbuild.roofline import graph_estimate, roofline
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -61,12 +61,18 @@ class Ground:
     refused: Mapping[str, str]
     skips_zeros: bool
     launch_seconds: float
+    _known: dict[State, Estimate] = field(default_factory=dict, repr=False, compare=False)
 
     def estimate(self, state: State) -> Estimate:
         """The roofline's."""
-        peak = {name: rate * (2 if state.sparse else 1) for name, rate in self.rates.peak.items()}
-        sizes = {**self.sizes, self.batch: state.rows} if self.batch else self.sizes
-        return graph_estimate(self.model, replace(self.rates, peak=peak), sizes, state.precision)
+        alone = replace(state, graphs=False)  # it knows no launches
+        if alone not in self._known:
+            rates = self.rates
+            if state.sparse:
+                rates = replace(rates, peak={name: 2 * rate for name, rate in roofline(rates).peak.items()})
+            sizes = {**self.sizes, self.batch: state.rows} if self.batch else self.sizes
+            self._known[alone] = graph_estimate(self.model, rates, sizes, state.precision)
+        return self._known[alone]
 
     def seconds(self, state: State) -> float:
         """A run's: the longer of what the device does and of the launches, which go on beside it."""

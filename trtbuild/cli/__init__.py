@@ -28,6 +28,7 @@ COMMANDS = {
     "debug": "Find where two forms of one model part, why, and the smallest part that fails.",
     "bench": "Measure ONNX files and plans side by side.",
     "package": "Write a Triton model folder from verified plans.",
+    "advise": "Profile a model, and say what is worth doing about its speed.",
     "estimate": "Estimate how fast plans or ONNX files are on a target, from its datasheet.",
     "report": "Print the report of a finished build.",
     "inspect": "Say what a plan or an ONNX file is, without loading it.",
