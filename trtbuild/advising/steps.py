@@ -134,7 +134,7 @@ def _graphs(ground: Ground, state: State, _latency: float | None) -> tuple[Advis
     if ground.bound(state) != "launch":
         return AdvisedStep("cuda graphs", "skip", "a run does not wait for the host's launches"), state
     kernels = len(ground.estimate(state).parts)
-    how = ("config.pbtxt: optimization { cuda { graphs: true } }",)
+    how = ("triton: {cuda_graphs: true}",)
     costs = f"one launch instead of about {kernels}; shapes have to repeat"
     return _judged(ground, "cuda graphs", state, replace(state, graphs=True), how, costs)
 

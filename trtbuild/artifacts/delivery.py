@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trtbuild.artifacts.engines import EnginePlan
 from trtbuild.artifacts.files import StoredFile
@@ -24,6 +24,10 @@ class TritonModel:
         plans: Plan digest to its path inside the folder.
         serving: ``triton`` when a release's TensorRT backend can load the plans, else the reason it cannot.
         notes: What a reader should know before serving it.
+        beside: Files of the models that go with it, steps and their ensemble: path inside the repository to the file.
+        calls: The model that a client calls: the ensemble where there is one.
+        flags: The server's flags that it needs.
+        docker_run: The line that starts the release's image on ``./model_repository``.
     """
 
     name: str
@@ -31,6 +35,10 @@ class TritonModel:
     plans: Mapping[str, str]
     serving: str
     notes: tuple[str, ...] = ()
+    beside: Mapping[str, StoredFile] = field(default_factory=dict)
+    calls: str = ""
+    flags: tuple[str, ...] = ()
+    docker_run: str = ""
 
 
 @dataclass(frozen=True)

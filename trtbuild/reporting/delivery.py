@@ -65,6 +65,8 @@ def files_of(done: Build) -> dict[Path, StoredFile | str]:
     for model in done.packaged:
         for inside, file in model.files.items():
             files[Path("model_repository") / model.name / inside] = file
+        for inside, file in model.beside.items():
+            files[Path("model_repository") / inside] = file
     files[Path(f"{done.name}.{done.precision}.onnx")] = done.typed.model
     for companion in done.typed.model.companions:
         files[Path(companion.path.name)] = companion

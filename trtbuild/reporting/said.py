@@ -219,8 +219,9 @@ def speed(gate: SpeedGate) -> str:
 
 def package(done: TritonModel) -> list[str]:
     """Files of the folder, and what to know before serving."""
-    plans = [f"{name} {human_size(file.size)}" for name, file in done.files.items()]
-    return [f"Triton model {done.name}: {len(done.plans)} plan(s)", *plans, *done.notes]
+    files = [f"{name} {human_size(file.size)}" for name, file in {**done.files, **done.beside}.items()]
+    start = [f"start it: {done.docker_run}"] if done.docker_run else []
+    return [f"Triton model {done.name}: {len(done.plans)} plan(s)", *files, *done.notes, *start]
 
 
 def shares(work: Mapping[str, float]) -> str:

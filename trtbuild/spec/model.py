@@ -13,6 +13,7 @@ from trtbuild.spec.build import BuildSpec
 from trtbuild.spec.profiles import Profile
 from trtbuild.spec.speed import SpeedSpec
 from trtbuild.spec.targets import TargetSpec
+from trtbuild.spec.triton import TritonSpec
 
 DTypeName = Literal[
     "float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool"
@@ -26,12 +27,6 @@ def _not_dynamic(value: Any) -> Any:
             "do that for blocks in NVFP4 and MXFP8 only, which trtbuild does not write; take int8 or fp8 with a "
             "calibration block, or int8_weights, which needs no ranges"
         )
-    return value
-
-
-def _quoted(value: Any) -> Any:
-    if isinstance(value, float):
-        raise ValueError(f'{value} was read as a number; write it in quotes, such as "{value:.2f}"')  # noqa: TRY004
     return value
 
 
@@ -197,17 +192,6 @@ class RewriteSpec(_Strict):
     prove: bool = Field(
         False, description="Compare what every edit makes, not only the outputs, at more sizes, and undo what differs."
     )
-
-
-class TritonSpec(_Strict):
-    """The Triton model folder."""
-
-    release: Annotated[str, BeforeValidator(_quoted)] = Field(
-        "26.04", pattern=r"^\d\d\.\d\d$", description='Triton release that will serve it, for example "26.04".'
-    )
-    max_queue_delay_us: int = Field(500, ge=0, description="How long the batcher may wait for more requests, µs.")
-    instances: int = Field(1, ge=1, description="Model instances a GPU.")
-    response_cache: bool = Field(False, description="Whether Triton may answer a repeated request from its cache.")
 
 
 class Spec(_Strict):

@@ -6,6 +6,7 @@ from onnx_models import model, node, random_feed, save, weights
 
 from trtbuild.advising import advise
 from trtbuild.errors import UsageError
+from trtbuild.spec import load_spec
 from trtbuild.spec.targets import find_target
 
 
@@ -27,9 +28,7 @@ PRODUCT, ROWS = chain(1024, 1, between="Relu"), 2048
 def advised(tmp_path, proto, rows, target="l4", **more):
     fields = find_target(target)
     feed = random_feed(proto, 0, n=rows)
-    return advise(
-        save(proto, tmp_path / "m.onnx"), feed, rates=fields.rates(), target=fields.target(), runs=1, **more
-    )
+    return advise(save(proto, tmp_path / "m.onnx"), feed, rates=fields.rates(), target=fields.target(), runs=1, **more)
 
 
 def verdicts(found):
@@ -63,6 +62,7 @@ def test_many_small_kernels_ask_for_one_launch(tmp_path):
     assert (found.bound, found.next.name) == ("launch", "cuda graphs")
     assert found.estimated_seconds == pytest.approx(found.launches * found.launch_seconds)
     assert found.launches == 24
+    assert found.next.how == ("triton: {cuda_graphs: true}",)
     assert verdicts(found)["fp16"] == "skip", "the host is no quicker for it"
 
 
@@ -132,3 +132,19 @@ def test_the_profile_is_of_the_nodes_of_the_file(tmp_path):
     for shares in (found.nodes, found.operators, found.modules):
         assert sum(s.share for s in shares) == pytest.approx(1)
         assert sum(s.seconds for s in shares) == pytest.approx(found.seconds)
+
+
+def test_every_line_for_the_spec_is_one_that_a_spec_takes(tmp_path):
+    spec = "model: {name: m, source: m.onnx}\ntargets: [l4]\naccuracy: {data: readers.py:held_out, metric: cosine, min: 0.9}\n"
+    lines = set()
+    for width, layers, rows, most in ((1024, 2, 1, {"n": 32}), (16, 12, 4, {})):
+        lines |= {line for step in advised(tmp_path, chain(width, layers), rows, most=most).steps for line in step.how}
+    far = advised(tmp_path, PRODUCT, ROWS, latency_s=1e-9, launch_s=1e-12)
+    lines |= {line for step in far.steps for line in step.how if step.name != "distillation"}
+    assert len(lines) >= 7
+    kinds = {line.partition(":")[0] for line in lines}
+    assert kinds == {"precision", "profiles", "triton", "calibration", "build"}
+    for line in lines:
+        file = tmp_path / "trtbuild.yaml"
+        file.write_text(spec + line + "\n" + ("calibration: {reader: random}\n" if "int8" in line else ""))
+        load_spec(file, environment={})
