@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option("--only", multiple=True, metavar="RULE", help="Try only this rule; may be given several times.")
 @click.option("--skip", multiple=True, metavar="RULE", help="Leave this rule out; may be given several times.")
+@click.option("--target", "target_name", help="Say what the advice is estimated to cost in time on this target.")
 @axes_option
 @common
 def command(
@@ -42,6 +43,7 @@ def command(
     rules: tuple[Path, ...],
     only: tuple[str, ...],
     skip: tuple[str, ...],
+    target_name: str | None,
     axes: tuple[str, ...],
     console: Console,
 ) -> None:
@@ -62,6 +64,7 @@ def command(
     from trtbuild.feeds import Samples
     from trtbuild.reporting import said
     from trtbuild.rewriter import wrong_edits
+    from trtbuild.spec.targets import find_target
 
     if subject is not None and (rules or only or skip):
         raise UsageError("rules are tried on the reference alone", place="trtbuild debug", hint="leave SUBJECT out")
@@ -79,6 +82,7 @@ def command(
             right, tried = before.path, after.path
         found = debug(
             right, tried, feed, bound_db=bound, budget_mb=budget_mb, reduced=reduced, edits=edits,
+            rates=find_target(target_name).rates() if target_name else None,
             on_progress=lambda share, doing: console.progress("debug", share, doing),
         )  # fmt: skip
     if subject is None and not edits:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile
-from trtbuild.artifacts import Diagnosis, StoredFile, Suspect, TensorError, WrongEdit
+from trtbuild.artifacts import Diagnosis, StoredFile, Suspect, TargetRates, TensorError, WrongEdit
 from trtbuild.debugging.advice import advice
 from trtbuild.debugging.alignment import Segment, nodes_between, pairs, segments
 from trtbuild.debugging.causes import Scene, cause_of
@@ -23,8 +23,9 @@ from trtbuild.debugging.parts import RESULT, Graph, cut, exposing, run
 from trtbuild.debugging.reduction import reduce_to
 from trtbuild.debugging.scales import BAD_SCALE_DB
 from trtbuild.errors import FeedError, IntegrityError
-from trtbuild.matrixops import lowest_precision, node_precisions
+from trtbuild.matrixops import axis_sizes, lowest_precision, node_precisions
 from trtbuild.metrics import PairStatistics
+from trtbuild.roofline import override_share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +52,7 @@ def debug(
     budget_mb: float = 512,
     reduced: Path | None = None,
     edits: Sequence[WrongEdit] = (),
+    rates: TargetRates | None = None,
     on_progress: Callable[[float, str], None] = lambda _share, _said: None,
 ) -> Diagnosis:
     """Looks for the place where a subject's numbers leave its reference's.
@@ -63,6 +65,7 @@ def debug(
         budget_mb: What tensors that are kept for comparison may take together, MB (10^6 bytes).
         reduced: Folder for the smallest part that still fails.
         edits: Rewrite edits that are known to make the outputs differ: the advice names their rules.
+        rates: A target's figures, for what the advice is estimated to cost in time.
         on_progress: Told the share done and what is going on.
 
     Returns:
@@ -75,7 +78,7 @@ def debug(
     if not feed:
         raise FeedError("there is no sample to run", place="debug", hint="give --data a reader that yields one")
     with tempfile.TemporaryDirectory(prefix="trtbuild-") as scratch:
-        search = _Search(right.path, mine.path, Path(scratch), feed, on_progress)
+        search = _Search(right.path, mine.path, Path(scratch), feed, rates, on_progress)
         bound = bound_db if bound_db is not None else BOUND_DB.get(search.precision, 10)
         tensors = search.tensors(budget_mb * 1e6)
         suspects = search.suspects(tensors, bound, budget_mb * 1e6)
@@ -100,11 +103,17 @@ class _Search:
     """The two graphs, their parts and their outputs, while a place is looked for."""
 
     def __init__(
-        self, reference: Path, subject: Path, scratch: Path, feed: Arrays, on_progress: Callable[[float, str], None]
+        self,
+        reference: Path,
+        subject: Path,
+        scratch: Path,
+        feed: Arrays,
+        rates: TargetRates | None,
+        on_progress: Callable[[float, str], None],
     ) -> None:
         self._before, self._after = Graph.of(reference, scratch), Graph.of(subject, scratch)
         self._typed = onnxfile.load(subject)  # as it is in the file: what causes and reduced models are about
-        self._feed, self._tell = feed, on_progress
+        self._feed, self._rates, self._tell = feed, rates, on_progress
         self._parts = segments(self._after.model, pairs(self._before.model, self._after.model))
         if not self._parts:
             raise IntegrityError(
@@ -151,9 +160,17 @@ class _Search:
             found.append(Suspect(
                 name, each.segment.main.op_type, typed.tensor, cause, explanation,
                 None if error.local_nonfinite else _db(error.local_db), without[0], without[1],
-                tuple(n.name or n.op_type for n in typed.nodes),
+                tuple(n.name or n.op_type for n in typed.nodes), self._time_share(name),
             ))  # fmt: skip
         return tuple(sorted(found, key=_gravity)[:_SHOWN])
+
+    def _time_share(self, node: str) -> float | None:
+        """What the graph's time becomes with a quantised node in FP16, estimated."""
+        if self._rates is None or node_precisions(self._typed).get(node, "fp32") in ("fp32", "fp16", "bf16"):
+            return None
+        whole = self._before.model
+        sizes = axis_sizes(whole, {name: array.shape for name, array in self._feed.items()})
+        return override_share(whole, self._typed, self._rates, sizes, node, "fp16")
 
     def _without(self, healed: Healed) -> dict[str, NDArray[Any]]:
         """The subject's outputs without the error that one part adds itself."""

@@ -35,6 +35,15 @@ def advice(
                 return tuple(said)
             which = "`trtbuild debug REFERENCE` without a subject, and --rules for your own, names the rule"
             return (*said, f"rewrite: {{skip: [...]}} without the rule that made {suspect.node}: {which}  # {brings}")
+        elif suspect.cause == "bad scale":
+            said.append(f"calibration: {{method: mse}}  # at {suspect.node}: {suspect.explanation}; {brings} at most")
         elif output_db is not None and suspect.healed_db is not None and suspect.healed_db > output_db + 0.1:
-            said.append(f'precision_overrides: {{"{suspect.node}": fp16}}  # {brings} if that were exact')
+            said.append(
+                f'precision_overrides: {{"{suspect.node}": fp16}}  # {brings} if that were exact{_cost(suspect)}'
+            )
     return tuple(said)
+
+
+def _cost(suspect: Suspect) -> str:
+    share = suspect.estimated_time_share
+    return "" if share is None else f", estimated {100 * (share - 1):+.1f} % time"
