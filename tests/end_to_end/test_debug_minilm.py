@@ -245,7 +245,7 @@ def test_an_overflowing_power_is_found_and_named_and_reduced(minilm: Models, tmp
 def test_all_tensors_of_four_long_sentences_are_compared_in_less_than_a_gib_and_a_half(
     minilm: Models, tmp_path: Path
 ) -> None:
-    """The budget counts: 217 tensors of 4 x 128 tokens, four copies of each, are some 1.3 GB."""
+    """The budget counts: four copies of the 217 tensors of 4 x 128 tokens are some 1 GB."""
     rows, tokens = 4, 128
     (tmp_path / "inputs").mkdir()
     ids = np.random.default_rng(0).integers(1000, 20000, (rows, tokens))

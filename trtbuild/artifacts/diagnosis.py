@@ -54,8 +54,8 @@ class Suspect:
         healed_db: SQNR of the worst output without the error that it adds, dB; None with NaN or Inf left.
         healed_cosine: The same as the smallest mean cosine of an output.
         segment: Nodes of the part that makes the tensor, its conversions included.
-        estimated_time_share: Time of the graph with this node in FP16, of its time as it is, by a target's roofline; None
-            where no target was named, or the node is no matrix work in fewer bits.
+        estimated_time_share: Time of the graph with this node in FP16, of its time as it is, by a target's roofline;
+            None where no target was named, or the node is no matrix work in fewer bits.
     """
 
     node: str

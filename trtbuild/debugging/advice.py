@@ -33,8 +33,8 @@ def advice(
         elif suspect.cause == "other operators":
             if edits:
                 return tuple(said)
-            which = "`trtbuild debug REFERENCE` without a subject, and --rules for your own, names the rule"
-            return (*said, f"rewrite: {{skip: [...]}} without the rule that made {suspect.node}: {which}  # {brings}")
+            which = f"`trtbuild debug` of the reference alone names the rule that made {suspect.node}"
+            return (*said, f"rewrite: {{skip: [...]}}: {which}  # {brings}")
         elif suspect.cause == "bad scale":
             said.append(f"calibration: {{method: mse}}  # at {suspect.node}: {suspect.explanation}; {brings} at most")
         elif output_db is not None and suspect.healed_db is not None and suspect.healed_db > output_db + 0.1:
