@@ -111,7 +111,8 @@ class _Search:
         rates: TargetRates | None,
         on_progress: Callable[[float, str], None],
     ) -> None:
-        self._before, self._after = Graph.of(reference, scratch), Graph.of(subject, scratch)
+        self._before, self._after = Graph.of(reference, scratch / "reference"), Graph.of(subject, scratch / "subject")
+        _hold_alike(self._before.model, self._after.model, feed, str(subject))
         self._typed = onnxfile.load(subject)  # as it is in the file: what causes and reduced models are about
         self._feed, self._rates, self._tell = feed, rates, on_progress
         self._parts = segments(self._after.model, pairs(self._before.model, self._after.model))
@@ -122,7 +123,8 @@ class _Search:
                 hint="debug a model with what it was made of",
             )
         self._paired = pairs(self._before.model, self._typed)
-        self._as_typed = {s.main.name: s for s in segments(self._typed, self._paired)}
+        self._as_typed = {s.tensor: s for s in segments(self._typed, self._paired)}
+        self._by_node = {s.main.name: s for s in self._as_typed.values() if s.main.name}
         self._names = [o.name for o in self._after.model.graph.output]
         self._wanted = self._run(self._before, exposing(self._before.model, self._names))
         got = self._run(self._after, exposing(self._after.model, self._names))
@@ -148,10 +150,10 @@ class _Search:
         found = []
         healed = without_own_error(self._before, self._after, [s for s, _ in chosen], self._feed, budget)
         for number, each in enumerate(healed):
-            name = each.segment.main.name
+            name = each.segment.main.name or each.segment.tensor
             self._tell(0.7 + 0.3 * number / len(chosen), f"without the error of {name}")
             error = errors[each.segment.tensor]
-            typed = self._as_typed.get(name, each.segment)
+            typed = self._as_typed.get(each.segment.tensor) or self._by_node.get(name, each.segment)
             without = _outputs(self._wanted, self._without(each))
             known = {**self._feed, **each.known}
             cause, explanation = cause_of(
@@ -189,6 +191,18 @@ class _Search:
         """Writes the suspect's part into a folder."""
         segment = next(s for s in (*self._as_typed.values(), *self._parts) if s.tensor == suspect.tensor)
         return reduce_to(folder, self._before, self._typed, segment, self._paired, self._feed, bound)
+
+
+def _hold_alike(reference: ModelProto, subject: ModelProto, feed: Arrays, place: str) -> None:
+    """Refuses two graphs that cannot be run on one feed and compared."""
+    hint = "debug a model with what it was made of"
+    for value in (v.name for model in (reference, subject) for v in onnxfile.inputs(model)):
+        if value not in feed:
+            raise IntegrityError(f"nothing is fed to the input {value!r}", place=place, hint=hint)
+    there = {o.name for o in reference.graph.output}
+    for name in (o.name for o in subject.graph.output):
+        if name not in there:
+            raise IntegrityError(f"the reference has no output {name!r}", place=place, hint=hint)
 
 
 def _stored(file: Path | StoredFile) -> StoredFile:
