@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from trtbuild.artifacts.engines import EnginePlan
 from trtbuild.artifacts.files import StoredFile
@@ -86,6 +87,7 @@ class Build:
         stages: What happened, in order.
         versions: Package to version.
         warnings: What a person must know before serving this.
+        asked: The spec: the keys that were set, as JSON values.
     """
 
     name: str
@@ -107,6 +109,7 @@ class Build:
     versions: Mapping[str, str]
     warnings: tuple[str, ...]
     speed: SpeedGate | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

@@ -148,6 +148,9 @@ class TensorRange:
         mean: Mean of the values seen.
         outliers: Share of the values seen (0 to 1) beyond six standard deviations.
         nonfinite: Count of NaN and Inf seen; they are in none of the other figures.
+        histogram: Counts of |x| in equal bins from 0, the last of which holds the largest seen; empty where only the
+            range was measured.
+        bin_width: Width of such a bin, in the tensor's unit.
     """
 
     amax: float
@@ -157,6 +160,8 @@ class TensorRange:
     mean: float | None = 0.0
     outliers: float | None = 0.0
     nonfinite: int = 0
+    histogram: tuple[int, ...] = ()
+    bin_width: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ def render_report(document: Mapping[str, Any]) -> str:
         _precision(document),
         _graph(document),
         _bench(document),
+        _next_steps(document),
         _serving(document),
         _stages(document),
         _versions(document),
@@ -250,6 +251,12 @@ def _bench(d: Mapping[str, Any]) -> str:
         else "Not run on a GPU: this machine has none of the targets' compute capability."
     )
     return "\n\n".join(part for part in ("## Speed", said, render_gate(d.get("speed_gate"))) if part)
+
+
+def _next_steps(d: Mapping[str, Any]) -> str:
+    """Also of a report from before there were any."""
+    lines = [f"{number}. **{step['do']}** {step['because']}" for number, step in enumerate(d.get("next_steps", ()), 1)]
+    return "## Next steps\n\n" + "\n".join(lines) if lines else ""
 
 
 def _serving(d: Mapping[str, Any]) -> str:

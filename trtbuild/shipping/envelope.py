@@ -118,11 +118,7 @@ def sign(statement: Mapping[str, Any], key: Ed25519PrivateKey, *, beside: bytes 
     der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     key_id = hashlib.sha256(der).hexdigest()
     signature = {"keyid": key_id, "sig": base64.b64encode(key.sign(_encoded(IN_TOTO, payload))).decode()}
-    kept = []
-    if beside is not None:
-        other = _read(beside, "the signatures that are there")
-        if other.payload == payload:
-            kept = [{"keyid": i, "sig": base64.b64encode(s).decode()} for i, s in other.signatures if i != key_id]
+    kept = [{"keyid": i, "sig": base64.b64encode(s).decode()} for i, s in _others(beside, payload) if i != key_id]
     document = {
         "payloadType": IN_TOTO, "payload": base64.b64encode(payload).decode(), "signatures": [*kept, signature]
     }  # fmt: skip
@@ -151,6 +147,15 @@ def opened(envelope: bytes, keys: Sequence[PublicKey], place: str) -> Any:
         return json.loads(found.payload)
     except ValueError as error:
         raise IntegrityError("what is signed is not JSON", place=place, hint="sign the build again") from error
+
+
+def _others(envelope: bytes | None, payload: bytes) -> tuple[tuple[str, bytes], ...]:
+    """Signatures over the same payload; those of another build, or what cannot be read, are replaced."""
+    try:
+        found = _read(envelope, "the signatures that are there") if envelope is not None else None
+    except IntegrityError:
+        return ()
+    return found.signatures if found is not None and found.payload == payload else ()
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from trtbuild.spec.model import AccuracySpec, CalibrationSpec, InputSpec, ModelS
 from trtbuild.spec.profiles import check_profiles
 from trtbuild.spec.targets import check_capability, check_precision, check_target, resolve_target, shipped_targets
 from trtbuild.spec.triton import StepSpec, StepTensorSpec, TritonSpec
+from trtbuild.spec.written import as_written
 
 __all__ = [
     "AccuracySpec",
@@ -25,6 +26,7 @@ __all__ = [
     "StepSpec",
     "StepTensorSpec",
     "TritonSpec",
+    "as_written",
     "check_capability",
     "check_precision",
     "check_profiles",

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from trtbuild.artifacts import CALIBRATED, AxisRange, NodePrecision, OptimizationProfile, Precision, TensorSpec
 from trtbuild.registry import nearest_hint
 from trtbuild.spec.build import BuildSpec
+from trtbuild.spec.cost import CostSpec
 from trtbuild.spec.profiles import Profile
 from trtbuild.spec.speed import SpeedSpec
 from trtbuild.spec.targets import TargetSpec
@@ -225,6 +226,7 @@ class Spec(_Strict):
     build: BuildSpec = Field(default_factory=BuildSpec)
     speed: SpeedSpec = Field(default_factory=SpeedSpec)
     triton: TritonSpec = Field(default_factory=TritonSpec)
+    cost: CostSpec | None = None
     output: str = Field("build", description="Folder for the results, relative to the spec.")
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
 

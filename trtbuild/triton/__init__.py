@@ -126,8 +126,9 @@ def _settings(options: Mapping[str, Any]) -> TritonSpec:
 
 def _checked(config: ModelConfig, premises: Premises, settings: TritonSpec, place: Path) -> StoredFile:
     """Writes a config that its release knows and that no check finds fault with."""
-    check_release(config, settings.release, CONFIG)
-    check_config(config, premises, CONFIG)
+    said = f"{premises.folder}/{CONFIG}"
+    check_release(config, settings.release, said)
+    check_config(config, premises, said)
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(write_text(config), encoding="utf-8")
     return StoredFile.of(place)

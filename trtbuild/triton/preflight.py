@@ -92,7 +92,8 @@ def fit(plan: ServedPlan, release: Release, gpus: Sequence[str] = ()) -> Fit:
     gpu = _gpu_fit(plan, release, gpus)
     worst = max((version.verdict, gpu.verdict), key=_RANK.index)
     weak = version.weak if version.verdict != "cannot tell" else ""
-    return Fit(plan.file, worst, (*version.reasons, *gpu.reasons), version.switches, weak)
+    switches = version.switches if worst != "does not fit" else ()
+    return Fit(plan.file, worst, (*version.reasons, *gpu.reasons), switches, weak)
 
 
 def _version_fit(plan: ServedPlan, release: Release) -> Fit:
