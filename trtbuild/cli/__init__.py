@@ -36,6 +36,7 @@ COMMANDS = {
     "shadow": "Compare a version with the one that a live server serves.",
     "promote": "Serve one version of a model in a Triton repository.",
     "rollback": "Serve the version that was served before.",
+    "advise": "Profile a model, and say what is worth doing about its speed.",
     "estimate": "Estimate how fast plans or ONNX files are on a target, from its datasheet.",
     "report": "Print the report of a finished build, or of two side by side.",
     "inspect": "Say what a plan or an ONNX file is, without loading it.",
