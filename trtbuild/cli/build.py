@@ -50,14 +50,22 @@ def command(
 
 def show(result: object, console: Console) -> None:
     """The end of a build: warnings, and where things lie."""
+    import json
+
     from trtbuild.pipeline import BuildResult
-    from trtbuild.reporting import report_document
 
     if not isinstance(result, BuildResult):
         raise TypeError("not a build result")
     for warning in result.build.warnings:
         console.note(warning)
+    document = json.loads((result.folder / "report.json").read_text(encoding="utf-8"))
+    places = {
+        "report": result.report,
+        "page": result.report.with_suffix(".html"),
+        "manifest": result.manifest,
+        "triton": result.folder / "model_repository",
+    }
     console.result(
-        report_document(result.build) | {"folder": str(result.folder), "manifest": str(result.manifest)},
-        f"report    {result.report}\npage      {result.report.with_suffix('.html')}\nmanifest  {result.manifest}\ntriton    {result.folder / 'model_repository'}",
+        document | {"folder": str(result.folder), "manifest": str(result.manifest)},
+        "\n".join(f"{what:<9} {place}" for what, place in places.items()),
     )

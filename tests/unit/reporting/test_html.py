@@ -18,7 +18,7 @@ from trtbuild.reporting.formats import FORMATS, shortened
 NAMES = ("digits", "minilm")
 OF_A_NUMBER = (
     "size", "ratio", "percent", "score", "signed", "cosine", "decibel", "number", "tiny", "milliseconds", "microseconds",
-    "seconds", "whole", "money",
+    "seconds", "whole", "money", "plain",
 )  # fmt: skip
 TEMPLATES = Path(page.__file__).parent / "templates"
 
