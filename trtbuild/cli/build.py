@@ -67,5 +67,6 @@ def show(result: object, console: Console) -> None:
     }
     console.result(
         document | {"folder": str(result.folder), "manifest": str(result.manifest)},
-        "\n".join(f"{what:<9} {place}" for what, place in places.items()),
+        "
+".join(f"{name:<10}{place}" for name, place in places.items()),
     )
