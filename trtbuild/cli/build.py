@@ -67,6 +67,5 @@ def show(result: object, console: Console) -> None:
     }
     console.result(
         document | {"folder": str(result.folder), "manifest": str(result.manifest)},
-        "
-".join(f"{name:<10}{place}" for name, place in places.items()),
+        "\n".join(f"{name:<10}{place}" for name, place in places.items()),
     )

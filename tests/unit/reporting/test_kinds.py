@@ -8,6 +8,7 @@ from plan_values import proof
 from report_pages import from_nowhere, numbers, parsed
 from report_values import build
 
+import trtbuild.reporting.html as page
 from trtbuild.artifacts import (
     Benchmark,
     CalibrationTable,
@@ -65,13 +66,14 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_build_has_a_page_of_its_own_figures(tmp_path, kind):
+def test_every_kind_of_build_has_a_page_of_its_own_figures(tmp_path, kind, monkeypatch):
     document = json.loads(as_text(report_document(build(tmp_path, **KINDS[kind]))))
     html = render_html(document)
     assert len(numbers(" ".join(parsed(html).text))) > 20
     assert from_nowhere(html, document) == []
     assert "None" not in " ".join(parsed(html).text)
     assert render_report(document).startswith("# net")
+    monkeypatch.setattr(page, "draw_all", lambda _document, prefix: {})  # the same charts once more
     beside = compare(report_document(build(tmp_path)), document)
     assert beside["differs"] > 0
     assert "None" not in render_comparison(beside)
