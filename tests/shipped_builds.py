@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 CONFIG = """\
@@ -121,3 +124,15 @@ def plan_of(repository, model="net"):
     """The bytes of the plan that is served alone."""
     (version,) = look(repository)[model]
     return (Path(repository) / model / str(version) / "model.plan").read_bytes()
+
+
+def play(scenario, folder, *before):
+    """Runs a scenario of ``ship_scenarios.py`` in a process of its own; what it prints."""
+    tests = Path(__file__).parent
+    paths = [str(tests.parent), str(tests), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [*before, sys.executable, str(tests / "ship_scenarios.py"), scenario, str(folder)],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

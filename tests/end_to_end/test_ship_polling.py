@@ -13,7 +13,7 @@ import onnx
 import pytest
 from harness import eventually
 from onnx import TensorProto, helper, numpy_helper
-from shipped_builds import make_build, sha256
+from shipped_builds import make_build, play, sha256
 from triton_server import environment
 
 from trtbuild.serving.client import Client
@@ -114,3 +114,14 @@ def test_a_polling_server_drops_no_request(tmp_path: Path, builds: list[Shipment
     assert load.failures == []
     assert [answer for answer, _ in groupby(load.answers)] == [1, 2, 3, 2, 4], "each in its turn, and no other"
     assert server.causes() == []
+
+
+@pytest.mark.usefixtures("builds")
+def test_ships_that_are_killed_beside_a_polling_server_fail_no_request(tmp_path: Path, server: RunningServer) -> None:
+    with Load(server.grpc) as load:
+        assert load.hears(1)
+        found = play("kill_beside_a_server", tmp_path)
+        assert load.hears(4)
+    assert found["killed"] == 12
+    assert load.failures == []
+    assert set(load.answers) <= {1, 2, 3, 4}
