@@ -67,6 +67,23 @@ class AppliedEdit:
 
 
 @dataclass(frozen=True)
+class WrongEdit:
+    """One change of a rule that makes the outputs differ.
+
+    Attributes:
+        edit: What the rule did, and where.
+        difference: How the outputs differ with it, in words.
+    """
+
+    edit: AppliedEdit
+    difference: str
+
+    def __str__(self) -> str:
+        """As a note says it."""
+        return f"{self.edit.rule} at {self.edit.node}: with it, {self.difference}"
+
+
+@dataclass(frozen=True)
 class DeclinedMatch:
     """One place where a rule matched but did not apply, and why."""
 

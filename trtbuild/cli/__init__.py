@@ -35,6 +35,7 @@ COMMANDS = {
     "versions": "List what a Triton repository has and what of it is served.",
     "promote": "Serve one version of a model in a Triton repository.",
     "rollback": "Serve the version that was served before.",
+    "advise": "Profile a model, and say what is worth doing about its speed.",
     "estimate": "Estimate how fast plans or ONNX files are on a target, from its datasheet.",
     "report": "Print the report of a finished build, or of two side by side.",
     "inspect": "Say what a plan or an ONNX file is, without loading it.",

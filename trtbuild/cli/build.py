@@ -59,5 +59,5 @@ def show(result: object, console: Console) -> None:
         console.note(warning)
     console.result(
         report_document(result.build) | {"folder": str(result.folder), "manifest": str(result.manifest)},
-        f"report    {result.report}\nmanifest  {result.manifest}\ntriton    {result.folder / 'model_repository'}",
+        f"report    {result.report}\npage      {result.report.with_suffix('.html')}\nmanifest  {result.manifest}\ntriton    {result.folder / 'model_repository'}",
     )
