@@ -44,6 +44,8 @@ def make_build(
     """Writes a build whose plan is made of ``number``."""
     plan = f"plan {number} ".encode() * (size // 7)
     config = CONFIG.format(name=name, batch=batch, digest=sha256(plan)) + config_too
+    if labels:
+        config = config.replace('name: "y"', 'name: "y" label_filename: "labels.txt"')
     base = f"model_repository/{name}"
     files = {f"{base}/1/model.plan": plan, f"{base}/config.pbtxt": config.encode(), f"{name}.onnx": b"onnx"}
     files["golden/golden.json"] = b"{}"
@@ -98,6 +100,8 @@ def look(repository):
         assert name.group(1) == folder.name
         policy = re.search(r"version_policy \{\s*specific \{((?:\s*versions: \d+)+)\s*\}\s*\}", config)
         assert policy is not None, f"{folder}: nothing says what is served"
+        for label in re.findall(r'label_filename: "(.*)"', config):
+            assert (folder / label).is_file(), f"{folder}: its config names {label}"
         versions = [int(n) for n in re.findall(r"versions: (\d+)", policy.group(1))]
         for other in folder.iterdir():
             number = re.match(r"\s*[+-]?\d+", other.name)  # as std::stoll reads a name
