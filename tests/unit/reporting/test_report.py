@@ -19,6 +19,7 @@ from trtbuild.artifacts import (
     SpeedResult,
     TaskScore,
     Timing,
+    TritonModel,
 )
 from trtbuild.reporting import as_text, files_of, manifest_document, render_log, render_report, report_document, said
 from trtbuild.verification import verify
