@@ -15,17 +15,32 @@ default_model_filename: "model.plan"
 parameters {{ key: "trtbuild.plan.8.9" value {{ string_value: "{digest}" }} }}
 """
 
+STEP = 'name: "{name}"\nbackend: "python"\n'
+ENSEMBLE = (
+    'name: "{name}"\nplatform: "ensemble"\nensemble_scheduling { step { model_name: "net" model_version: -1 } }\n'
+)
+
 
 def sha256(data):
     return hashlib.sha256(data).hexdigest()
 
 
 def make_build(
-    folder, number=1, *, name="net", passed=True, batch=8, size=2000, labels=None, serving="triton", extra=()
+    folder,
+    number=1,
+    *,
+    name="net",
+    passed=True,
+    batch=8,
+    size=2000,
+    labels=None,
+    serving="triton",
+    extra=(),
+    config_too="",
 ):
     """Writes a build whose plan is made of ``number``."""
     plan = f"plan {number} ".encode() * (size // 7)
-    config = CONFIG.format(name=name, batch=batch, digest=sha256(plan))
+    config = CONFIG.format(name=name, batch=batch, digest=sha256(plan)) + config_too
     base = f"model_repository/{name}"
     files = {f"{base}/1/model.plan": plan, f"{base}/config.pbtxt": config.encode(), f"{name}.onnx": b"onnx"}
     files["golden/golden.json"] = b"{}"
@@ -45,6 +60,24 @@ def make_build(
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(document, indent=2) + "\n")
     return folder
+
+
+def with_steps(folder, heads=("net",)):
+    """A build whose plans have steps before and after them, and ensembles that join them."""
+    extra = {}
+    for head in heads:
+        if head != "net":
+            extra[f"model_repository/{head}/1/model.plan"] = b"plan"
+            extra[f"model_repository/{head}/config.pbtxt"] = STEP.replace("{name}", head).encode()
+        for kind, text in (("preprocess", STEP), ("postprocess", STEP), ("ensemble", ENSEMBLE)):
+            name = f"{head}_{kind}"
+            extra[f"model_repository/{name}/1/{'about.txt' if kind == 'ensemble' else 'model.py'}"] = kind.encode()
+            extra[f"model_repository/{name}/config.pbtxt"] = text.replace("{name}", name).encode()
+    build = make_build(folder, 1, extra=extra)
+    document = json.loads((build / "manifest.json").read_text())
+    document["serving"] = dict.fromkeys(heads, "triton")
+    (build / "manifest.json").write_text(json.dumps(document))
+    return build
 
 
 def look(repository):

@@ -2,7 +2,7 @@
 
 ``REFUSED`` are wrong in a way that we say; ``ACCEPTED`` have to pass our checks and Triton's own parser. ``EDITS`` are
 faults in a config that a person wrote: they are found where one is read. ``UNNOTICED`` names those of all of these that
-a server of release 24.10 is known to take in silence.
+a server of release 24.10 takes in silence until it looks for the backend.
 """
 
 from plan_values import USUAL, X, Y, plan, profile
@@ -228,8 +228,19 @@ EDITS = {
 }
 """Name to (an edit of the usual config, words of the error)."""
 
-UNNOTICED = ("two inputs of one name", "count of -1", "graph of no input", "dims with the batch axis")
-"""Seen with the server of 24.10: it loads these, or fails only in the backend."""
+UNNOTICED = (
+    "two inputs of one name", "an output called like an input", "no inputs", "no outputs", "no name",
+    "no platform", "a plan that is not there", "a plan elsewhere", "a capability in words", "warm-up of batch 0",
+    "scalar shape tensor", "dims with the batch axis", "other dims", "any size for a fixed one", "other type",
+    "optional input", "batch over the profile", "count of -1", "CPU", "KIND_MODEL with GPUs", "negative GPU",
+    "a profile that is not there", "a profile by name", "groups of one name", "resource without a count",
+    "resource of both kinds", "label file elsewhere", "decoupled", "context memory", "policy without levels",
+    "warm-up of no input", "warm-up without an input", "warm-up of any size", "warm-up of another type",
+    "warm-up of nothing", "warm-up file", "warm-up batch", "graph of no input", "graph of another input",
+    "graph over the maximum", "graph with the batch axis", "graph of any size", "graph not asked for",
+    "lower bound above", "lower bound larger",
+)  # fmt: skip
+"""Seen with the server of 24.10: these it takes in silence up to the point where it looks for the backend."""
 
 FORBIDDEN_NAMES = (
     "",

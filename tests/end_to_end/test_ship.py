@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from harness import LIMIT, ROOT, Built, Tool, tree
-from shipped_builds import look, make_build, plan_of
+from shipped_builds import look, make_build, plan_of, with_steps
 
 
 @pytest.fixture
@@ -137,6 +137,15 @@ def test_a_real_build_is_shipped_promoted_and_rolled_back(built: Built, tmp_path
     said = tool.succeeds("ship", "out", "models", "--stage").stderr
     assert "which was there already; served: 2" in said
     assert "note  built by tensorrt_rtx" in said, "what Triton cannot load as it is, is told"
+
+
+def test_steps_are_shipped_with_their_plan(tmp_path: Path) -> None:
+    tool = Tool(tmp_path, tmp_path / "cache")
+    with_steps(tmp_path / "build")
+    done = tool.json("ship", "build", "models")["models"]
+    assert [d["served"] for d in done] == [[1]] * 4
+    assert done[-1]["model"] == "net_ensemble"
+    tool.fails(2, "ship", "build", "models", "--server", "http://127.0.0.1:9", says=["one model at a time"])
 
 
 def test_errors_at_the_command_line(tmp_path: Path) -> None:

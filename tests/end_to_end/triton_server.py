@@ -17,7 +17,7 @@ from trtbuild.serving.environment import default_folder
 
 SERVERS = default_folder()  # before a test sets TRTBUILD_CACHE to a folder of its own
 SHAPE = (1, 8, 8)
-_CONFIG = """\
+CONFIG = """\
 name: "tiny"
 platform: "tensorrt_plan"
 max_batch_size: 8
@@ -56,7 +56,7 @@ def repository_of(folder: Path, **seeds: int) -> Path:
     repository = folder / "models"
     for name, seed in seeds.items():
         put_version(repository, int(name[1:]), seed)
-    (repository / "tiny" / "config.pbtxt").write_text(_CONFIG, encoding="utf-8")
+    (repository / "tiny" / "config.pbtxt").write_text(CONFIG, encoding="utf-8")
     return repository
 
 

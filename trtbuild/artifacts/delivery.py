@@ -28,7 +28,8 @@ class TritonModel:
         beside: Files of the models that go with it, steps and their ensemble: path inside the repository to the file.
         calls: The model that a client calls: the ensemble where there is one.
         flags: The server's flags that it needs.
-        docker_run: The line that starts the release's image on ``./model_repository``.
+        docker_run: The line that starts the release's image on ``./model_repository``; empty where that is known not to
+            load the plans.
     """
 
     name: str

@@ -108,11 +108,12 @@ def _capabilities(gpus: tuple[str, ...], url: str | None) -> tuple[str, ...]:
 
 
 def _held(model: ModelFolder, release: Release, gpus: tuple[str, ...]) -> dict[str, Any]:
-    from trtbuild.triton.command import docker_run, server_flags
+    from trtbuild.triton.command import docker_run
     from trtbuild.triton.folder import check_folder
 
     fits = list(check_folder(model, release, gpus))
-    flags = server_flags(model.config, version_compatible=any(f.switches for f in fits))
+    switches = (f for fit in fits for f in fit.switches)
+    flags = tuple(dict.fromkeys((*model.flags, *switches)))  # of a plan by its first bytes only the fit knows them
     repository = str(model.path.resolve().parent)
     return {
         "model": model.config.name,

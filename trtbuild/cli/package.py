@@ -44,7 +44,7 @@ def command(
     """Write a Triton model folder from verified plans.
 
     PLANS are the <plan>.json files that `trtbuild compile` wrote. A plan without a passed verification is refused. It
-    prints the docker line that starts the release's server on the folder.
+    prints the docker line that starts the release's server on the folder, where that can load it.
     """
     from trtbuild.artifacts import EnginePlan, Verification, to_json
     from trtbuild.cli._artifacts import read_artifact
@@ -64,9 +64,10 @@ def command(
         return _placed(package(fleet, verified, folder, name=name, **asked), repository)
 
     done = in_folder(repository / name, make, makes_folder=True)
-    started = docker_run(asked["release"], done.flags, repository=str(repository), gpus=asked.get("gpus", ()))
-    done = replace(done, docker_run=started)
-    finish(console, "package", watch.seconds, said.package(done), to_json(done), started)
+    if done.docker_run:  # it names ./model_repository
+        started = docker_run(asked["release"], done.flags, repository=str(repository), gpus=asked.get("gpus", ()))
+        done = replace(done, docker_run=started)
+    finish(console, "package", watch.seconds, said.package(done), to_json(done), done.docker_run)
 
 
 def _placed(done: TritonModel, repository: Path) -> TritonModel:

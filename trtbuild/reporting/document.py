@@ -92,7 +92,11 @@ def _facts(done: Build, manifest: Mapping[str, Any]) -> dict[str, Any]:
         "benchmark": to_json(done.benchmark) if done.benchmark else None,
         "speed_gate": to_json(done.speed) if done.speed else None,
         "packages": [
-            {"name": m.name, "files": sorted(m.files), "serving": m.serving} for m in done.packaged
+            {
+                "name": m.name, "files": sorted(m.files), "serving": m.serving, "beside": sorted(m.beside),
+                "calls": m.calls, "flags": list(m.flags), "docker_run": m.docker_run,
+            }
+            for m in done.packaged
         ],
         "stages": [{"stage": r.stage, "hit": r.hit, "seconds": round(r.seconds, 3), "key": r.key} for r in done.stages],
         "versions": dict(done.versions),

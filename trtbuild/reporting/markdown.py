@@ -269,6 +269,11 @@ def _serving(d: Mapping[str, Any]) -> str:
         lines.append(
             f"`model_repository/{model['name']}`: " + ", ".join(f"`{f}`" for f in model["files"]) + f". {state}"
         )
+        if model.get("beside"):
+            beside = ", ".join(f"`{f}`" for f in model["beside"])
+            lines.append(f"Beside it {beside}; a client calls `{model['calls']}`.")
+        if model.get("docker_run"):
+            lines.append(f"```\n{model['docker_run']}\n```")
     return "\n\n".join(lines)
 
 

@@ -9,11 +9,12 @@ from trtbuild.serving.checking import ServeCheck, ServeFinding, serve_check
 from trtbuild.serving.client import Client
 from trtbuild.serving.copies import copied
 from trtbuild.serving.environment import ServerEnvironment, installed, set_up
+from trtbuild.serving.live import promote_live, rollback_live, ship_live
 from trtbuild.serving.load import Load
 from trtbuild.serving.rollout import Naming, Rollout, pin, roll_out
 from trtbuild.serving.server import RunningServer, serving
 
 __all__ = [
     "Client", "Load", "Naming", "Rollout", "RunningServer", "ServeCheck", "ServeFinding", "ServerEnvironment", "copied",
-    "installed", "pin", "roll_out", "serve_check", "serving", "set_up",
+    "installed", "pin", "promote_live", "roll_out", "rollback_live", "serve_check", "serving", "set_up", "ship_live",
 ]  # fmt: skip

@@ -26,6 +26,8 @@ NOT_RUN = (
 CONCURRENCY, REQUESTS = 16, 128
 """Threads and single-row requests by which dynamic batching is looked for."""
 
+_COUNTING_S = 5.0  # how long the server may take to count what it has answered
+
 Outcome = Literal["passed", "not passed", "not asked for"]
 
 
@@ -198,11 +200,21 @@ def _batched(server: RunningServer, name: str, config: Any, golden: GoldenReques
         pass
     if load.failures:
         return ServeFinding("dynamic batching", "not passed", load.failures[0])
-    after = metrics(server.metrics, name)
+    after = _counted(server, name, before, REQUESTS)
     rows, runs = (_grown(before, after, f"nv_inference_{n}") for n in ("count", "exec_count"))
     return ServeFinding(
         "dynamic batching", _outcome(runs < rows), f"{REQUESTS} requests: {rows} rows in {runs} executions"
     )
+
+
+def _counted(server: RunningServer, name: str, before: dict[str, float], rows: int) -> dict[str, float]:
+    """The model's metrics once they count as many rows as were answered: the server counts after it answers."""
+    patience = time.monotonic() + _COUNTING_S
+    while True:
+        after = metrics(server.metrics, name)
+        if _grown(before, after, "nv_inference_count") >= rows or time.monotonic() > patience:
+            return after
+        time.sleep(0.02)
 
 
 def _single_rows(golden: GoldenRequests) -> Sequence[dict[str, Any]]:

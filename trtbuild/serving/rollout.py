@@ -62,6 +62,13 @@ class Rollout:
     confirmed: ServeFinding
     seconds: float
 
+    @property
+    def said(self) -> tuple[str, ...]:
+        """Its lines for a person."""
+        retired = f"; {', '.join(map(str, self.retired))} retired" if self.retired else ""
+        head = f"the server answers with version {self.version} of {self.model}{retired}"
+        return head, f"{self.tried.name}: {self.tried.said}", f"{self.confirmed.name}: {self.confirmed.said}"
+
 
 def pin(folder: Path, serve: Sequence[int]) -> None:
     """Names the versions to serve in a model folder's ``config.pbtxt``; nothing else in it changes."""

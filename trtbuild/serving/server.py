@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ CPU_CONFIG = "cpu"
 """Name of the second config, ``configs/cpu.pbtxt``, that the server prefers: the model's own with KIND_CPU."""
 
 LOOPBACK = "127.0.0.1"
+_LOG = "server.log"
 _TRIES = 4  # another program may take a free port before the server does
 _LIVE_WITHIN_S = 60
 _STANDIN = Path(__file__).with_name("standin.py")
@@ -92,6 +93,7 @@ def serving(
     environment: ServerEnvironment | None = None,
     flags: Sequence[str] = (),
     cache_bytes: int = 16 << 20,
+    onnx: Path | None = None,
 ) -> Iterator[RunningServer]:
     """Starts a server in explicit mode on free ports of the loopback; it is gone at the end.
 
@@ -100,6 +102,7 @@ def serving(
         environment: The installed server; by default the one in the user's cache.
         flags: More of the server's flags, such as ``--log-verbose=1``.
         cache_bytes: Size of the response cache, bytes.
+        onnx: A folder of ``<SHA-256 of a plan>.onnx``, for versions that come without their ONNX beside them.
 
     Raises:
         MissingDependencyError: It has not been set up.
@@ -117,7 +120,8 @@ def serving(
             f"--backend-config=python,shm-region-prefix-name={_prefix(folder)}",
             f"--backend-config=tensorrt,shm-region-prefix-name={_prefix(folder)}", *flags,
         ]  # fmt: skip
-        server = _start(installed, fixed, folder, repository)
+        known = {"TRTBUILD_STANDIN_ONNX": str(onnx.resolve())} if onnx else {}
+        server = _start(installed, fixed, folder, repository, known)
         try:
             yield server
         finally:
@@ -138,8 +142,10 @@ def _backends(folder: Path, installed: ServerEnvironment) -> Path:
     return folder
 
 
-def _start(installed: ServerEnvironment, fixed: Sequence[str], folder: Path, repository: Path) -> RunningServer:
-    log = folder / "server.log"
+def _start(
+    installed: ServerEnvironment, fixed: Sequence[str], folder: Path, repository: Path, variables: Mapping[str, str]
+) -> RunningServer:
+    log = folder / _LOG
     for _ in range(_TRIES):
         ports = _free_ports(3)
         addresses = [
@@ -147,7 +153,7 @@ def _start(installed: ServerEnvironment, fixed: Sequence[str], folder: Path, rep
             for service, port in zip(("http", "grpc", "metrics"), ports, strict=True)
             for word in (f"--{service}-address={LOOPBACK}", f"--{service}-port={port}")
         ]
-        process = _launch([str(installed.binary), *fixed, *addresses], installed, folder, log)
+        process = _launch([str(installed.binary), *fixed, *addresses], installed, folder, variables)
         http, grpc, metrics = (f"{LOOPBACK}:{port}" for port in ports)
         if _lives(process, ports):
             return RunningServer(
@@ -165,18 +171,20 @@ def _start(installed: ServerEnvironment, fixed: Sequence[str], folder: Path, rep
     )
 
 
-def _launch(words: Sequence[str], installed: ServerEnvironment, folder: Path, log: Path) -> subprocess.Popen[bytes]:
+def _launch(
+    words: Sequence[str], installed: ServerEnvironment, folder: Path, variables: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
     """The process, in the packages' folder.
 
     The python backend's interpreter hears no PYTHONPATH and looks into the current folder first: there it finds NumPy
     and ONNX Runtime, and no ``model.py`` that would shadow the backend's own.
     """
     kept = {k: v for k, v in os.environ.items() if k not in OWN_VARIABLES}
-    with log.open("wb") as out:
+    with (folder / _LOG).open("wb") as out:
         return subprocess.Popen(
             [sys.executable, "-I", "-S", "-c", _KEEPER, str(folder), _prefix(folder), *words],
             stdin=subprocess.PIPE, stdout=out, stderr=subprocess.STDOUT, cwd=installed.folder,
-            env={**kept, **installed.variables(), "OMP_NUM_THREADS": "1"},
+            env={**kept, **installed.variables(), **variables, "OMP_NUM_THREADS": "1"},
             start_new_session=True,  # Ctrl-C reaches the parent only; it decides
         )  # fmt: skip
 

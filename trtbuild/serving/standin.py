@@ -1,12 +1,15 @@
 """A stand-in for Triton's TensorRT backend: a python-based backend that runs a plan's ONNX in ONNX Runtime.
 
 It is copied to ``<backends>/tensorrt/model.py`` and runs inside the server's own Python, which has no trtbuild. The
-plan itself is never read. ``<plan's stem>.onnx`` lies beside it; with ``cc_model_filenames`` the first one that does.
+plan itself is never run. ``<plan's stem>.onnx`` lies beside it; with ``cc_model_filenames`` the first one that does.
+Else ``<the plan's SHA-256>.onnx`` is looked for in the folder TRTBUILD_STANDIN_ONNX.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -73,4 +76,10 @@ def _onnx(folder: Path, version: str, config: dict[str, Any]) -> Path:
     for place in found:
         if place.is_file():
             return place
+    known = os.environ.get("TRTBUILD_STANDIN_ONNX")
+    for plan in map(inside.joinpath, plans) if known else ():
+        if plan.is_file():
+            place = Path(str(known), f"{hashlib.sha256(plan.read_bytes()).hexdigest()}.onnx")
+            if place.is_file():
+                return place
     raise FileNotFoundError(f"the stand-in for TensorRT runs a plan's ONNX, and there is no {found[0]}")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from trtbuild.shipping.policy import Policy, read_policy
 from trtbuild.shipping.rollout import KEEP, Change, activate, deactivate, promote, prune, rollback, ship, stage
-from trtbuild.shipping.shipment import Shipment, read_shipment
+from trtbuild.shipping.shipment import Shipment, read_shipment, read_shipments
 from trtbuild.shipping.storage import Storage, open_storage
 from trtbuild.shipping.versions import ModelVersions, ShippedVersion, check_version, read_model, read_versions
 
 __all__ = [
     "KEEP", "Change", "ModelVersions", "Policy", "Shipment", "ShippedVersion", "Storage", "activate", "check_version",
-    "deactivate", "open_storage", "promote", "prune", "read_model", "read_policy", "read_shipment", "read_versions",
-    "rollback", "ship", "stage",
+    "deactivate", "open_storage", "promote", "prune", "read_model", "read_policy", "read_shipment", "read_shipments",
+    "read_versions", "rollback", "ship", "stage",
 ]  # fmt: skip

@@ -87,9 +87,31 @@ def read_shipment(folder: Path, model: str | None = None) -> Shipment:
     if not inside:
         raise UsageError(f"the build has no model {model!r}", place=str(build), hint=f"it has {_models(listed)}")
     _hold_named(build / base, {str(PurePosixPath(n).relative_to(base)) for n in inside})
-    golden = {n: f for n, f in listed.items() if PurePosixPath(n).is_relative_to("golden")}
+    ours = model in _families(document, listed)  # golden requests are the plan's: its steps take other inputs
+    golden = {n: f for n, f in listed.items() if ours and PurePosixPath(n).is_relative_to("golden")}
     files = {name: _held(build / name, known) for name, known in {**inside, **golden}.items()}
     return _shipment(build, model, document, files)
+
+
+def read_shipments(folder: Path, model: str | None = None) -> tuple[Shipment, ...]:
+    """Reads a model with its steps and their ensemble, in the order in which they are shipped: the ensemble last.
+
+    Args:
+        folder: What ``trtbuild build`` wrote, or ``model_repository/<model>`` inside it: then that model alone.
+        model: Which model, where the build has several that are no steps of one another; a step by its name alone.
+
+    Raises:
+        The same as ``read_shipment``.
+    """
+    build, chosen = _find_build(folder, model)
+    document = read_manifest(build / MANIFEST)
+    families = _families(document, listed_files(document, build / MANIFEST))
+    if chosen is None and len(families) == 1:
+        chosen = next(iter(families))
+    if chosen not in families or (model is None and build != folder.resolve()):
+        return (read_shipment(folder, model),)
+    shipments = [read_shipment(build, name) for name in (*families[chosen], chosen)]
+    return tuple(sorted(shipments, key=lambda s: '"ensemble"' in s.config))
 
 
 def read_manifest(place: Path) -> dict[str, Any]:
@@ -155,6 +177,20 @@ def _hold_passed(document: Mapping[str, Any], build: Path) -> None:
 def _models(listed: Mapping[str, str]) -> str:
     parts = [PurePosixPath(name).parts for name in listed]
     return ", ".join(sorted({p[1] for p in parts if p[0] == _MODELS and len(p) > 2})) or "none"
+
+
+def _families(document: Mapping[str, Any], listed: Mapping[str, str]) -> dict[str, list[str]]:
+    """Each packaged model to the steps and the ensemble beside it, which are named after it."""
+    parts = [PurePosixPath(name).parts for name in listed]
+    there = sorted({p[1] for p in parts if p[0] == _MODELS and len(p) > 2})
+    serving = document.get("serving")
+    heads = [m for m in there if isinstance(serving, dict) and m in serving]
+    families: dict[str, list[str]] = {head: [] for head in heads}
+    for name in there:
+        owners = [head for head in heads if name.startswith(f"{head}_")]
+        if name not in families and owners:
+            families[max(owners, key=len)].append(name)
+    return families
 
 
 def _only_model(listed: Mapping[str, str], build: Path) -> str:

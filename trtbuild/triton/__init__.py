@@ -12,7 +12,7 @@ import trtbuild
 from trtbuild.artifacts import EnginePlan, StoredFile, TritonModel, Verification
 from trtbuild.errors import SpecError
 from trtbuild.spec.triton import TritonSpec
-from trtbuild.triton.admission import hold_alike, hold_settings, hold_verified
+from trtbuild.triton.admission import hold_plans, hold_settings
 from trtbuild.triton.checks import Premises, check_config, check_model_name
 from trtbuild.triton.command import docker_run, server_flags
 from trtbuild.triton.config import batch_axis, model_config
@@ -20,7 +20,7 @@ from trtbuild.triton.ensemble import ENSEMBLE, ensemble_config, step_config, ste
 from trtbuild.triton.gating import check_release
 from trtbuild.triton.messages import ModelConfig, write_text
 from trtbuild.triton.override import merge
-from trtbuild.triton.preflight import fit, served
+from trtbuild.triton.preflight import Fit, fit, served, worst
 from trtbuild.triton.profiles import profile_sets, same_sizes
 from trtbuild.triton.releases import release
 
@@ -65,50 +65,44 @@ def package(
     chosen = settings or _settings(options)
     check_model_name(name)
     there = release(chosen.release)
-    if not plans:
-        raise SpecError("there is no plan to package", place="package", hint="compile at least one target")
-    for plan in plans:
-        hold_verified(plan, verifications)
-        if plan.not_ready:
-            raise SpecError(
-                f"Triton cannot serve this plan: {plan.not_ready}",
-                place=f"target {plan.target.name}",
-                hint="build it again without that option",
-            )
-    hold_alike(plans)
+    hold_plans(plans, verifications)
+    first, place, base = plans[0], Path(workdir), Path(folder)
     fleet = {p.target.compute_capability: p for p in plans}  # two targets of one capability share their plan
     single = len(fleet) == 1
     names = {c: "model.plan" if single else f"model.sm{p.target.sm}.plan" for c, p in fleet.items()}
-    labels = _labels(plans[0], chosen, Path(folder))
+    labels = _labels(first, chosen, base)
     config = model_config(
-        name, plans[0], names, chosen,
+        name, first, names, chosen,
         provenance=_provenance(fleet), labels={output: file.path.name for output, file in labels.items()},
     )  # fmt: skip
     merge(config, chosen.override)
     files = {f"{version}/{names[c]}": p.plan for c, p in fleet.items()}
     files |= {file.path.name: file for file in labels.values()}
-    premises = Premises(folder=name, files=frozenset(files), plan=plans[0])
-    place = Path(workdir)
-    stored = _checked(config, premises, chosen, place / CONFIG)
+    stored = _checked(config, Premises(name, frozenset(files), first), chosen, place / CONFIG)
+    beside = _beside(name, first, config, chosen, base, place, version)
+    plugins = [file.path.name for file in first.plugins]
+    flags = server_flags(config, version_compatible=bool(first.options.get("version_compatible")), plugins=plugins)
     fits = [fit(served(p, names[c]), there) for c, p in fleet.items()]
-    refused = [f for f in fits if f.verdict not in ("fits", "fits with a switch")]
-    flags = server_flags(
-        config,
-        version_compatible=bool(plans[0].options.get("version_compatible")),
-        plugins=[file.path.name for file in plans[0].plugins],
-    )
-    beside = _beside(name, plans[0], config, chosen, Path(folder), place, version)
+    serving, notes = _fits(fits)
     return TritonModel(
         name=name,
         files={CONFIG: stored, **files},
         plans={p.plan.sha256: f"{version}/{names[c]}" for c, p in fleet.items()},
-        serving=refused[0].reasons[0] if refused else "triton",
-        notes=(*([refused[0].reasons[0]] if refused else []), *_notes(plans[0], chosen)),
+        serving=serving,
+        notes=(*notes, *_notes(first, chosen)),
         beside=beside,
         calls=f"{name}_{ENSEMBLE}" if beside else name,
         flags=flags,
-        docker_run=docker_run(chosen.release, flags, gpus=chosen.gpus),
+        docker_run="" if worst(fits) == "does not fit" else docker_run(chosen.release, flags, gpus=chosen.gpus),
     )
+
+
+def _fits(fits: Sequence[Fit]) -> tuple[str, list[str]]:
+    """Whether the release loads every plan, ``triton`` or why not, and what that leans on."""
+    refused = [f.reasons[0] for f in fits if f.verdict not in ("fits", "fits with a switch")]
+    if refused:
+        return refused[0], refused[:1]
+    return "triton", list(dict.fromkeys(f.weak for f in fits if f.weak))
 
 
 def _settings(options: Mapping[str, Any]) -> TritonSpec:
@@ -139,6 +133,8 @@ def _provenance(fleet: Mapping[str, EnginePlan]) -> dict[str, str]:
     first = next(iter(fleet.values()))
     asked = ("version_compatible", "exclude_lean_runtime", "hardware_compatibility")
     options = {name: first.options[name] for name in asked if first.options.get(name)}
+    if first.plugins:
+        options["plugins"] = [file.path.name for file in first.plugins]
     return {
         "trtbuild.version": trtbuild.__version__,
         "trtbuild.backend": f"{first.target.backend} {first.backend_version}",

@@ -44,7 +44,28 @@ def hold_settings(name: str, settings: TritonSpec, folder: Path) -> None:
             )
 
 
-def hold_verified(plan: EnginePlan, verifications: Sequence[Verification]) -> None:
+def hold_plans(plans: Sequence[EnginePlan], verifications: Sequence[Verification]) -> None:
+    """The plans are verified, can be served as they are, and make one folder.
+
+    Raises:
+        IntegrityError: Nothing verifies a plan.
+        AccuracyError: A plan's verification did not pass.
+        SpecError: There is none, one cannot be served, or they do not belong together.
+    """
+    if not plans:
+        raise SpecError("there is no plan to package", place="package", hint="compile at least one target")
+    for plan in plans:
+        _hold_verified(plan, verifications)
+        if plan.not_ready:
+            raise SpecError(
+                f"Triton cannot serve this plan: {plan.not_ready}",
+                place=f"target {plan.target.name}",
+                hint="build it again without that option",
+            )
+    _hold_alike(plans)
+
+
+def _hold_verified(plan: EnginePlan, verifications: Sequence[Verification]) -> None:
     """The plan has a proof that passed: of itself, or of the ONNX it was compiled from."""
     covering = [
         v for v in verifications if v.plan == plan.plan.digest or (v.plan is None and v.subject_digest == plan.onnx)
@@ -62,7 +83,7 @@ def hold_verified(plan: EnginePlan, verifications: Sequence[Verification]) -> No
         )
 
 
-def hold_alike(plans: Sequence[EnginePlan]) -> None:
+def _hold_alike(plans: Sequence[EnginePlan]) -> None:
     """The plans are of one backend and one interface, one a compute capability."""
     first = plans[0]
     by_capability: dict[str, EnginePlan] = {}

@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trtbuild.content import file_digest
 from trtbuild.errors import IntegrityError, UsageError
 from trtbuild.triton.checks import PLAN, Premises, check_config
+from trtbuild.triton.command import server_flags
 from trtbuild.triton.gating import check_release
 from trtbuild.triton.messages import ModelConfig, read_text
 from trtbuild.triton.preflight import Fit, ServedPlan, Verdict, fit, worst
@@ -17,6 +19,7 @@ from trtbuild.triton.releases import Release
 
 CONFIG = "config.pbtxt"
 _PLAN_KEY = "trtbuild.plan."
+_SHIPPED = "shipped"  # where `trtbuild ship` keeps what a version came with, its own config among it
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,30 @@ class ModelFolder:
     def parameter(self, name: str) -> str:
         """What the config's ``parameters`` say; empty where they say nothing."""
         return str(self.config.parameters[name].string_value) if name in self.config.parameters else ""
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Compute capability to the digest of the plan that the config was made for."""
+        found = (k.removeprefix(_PLAN_KEY) for k in self.config.parameters if k.startswith(_PLAN_KEY))
+        return {capability: self.parameter(_PLAN_KEY + capability) for capability in found}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The build options that decide where its plans load; none where the config does not say."""
+        try:
+            found = json.loads(self.parameter("trtbuild.options") or "{}")
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The server's flags that go with it."""
+        return server_flags(
+            self.config,
+            version_compatible=bool(self.options.get("version_compatible")),
+            plugins=[str(name) for name in self.options.get("plugins", ())],
+        )
 
 
 def model_folders(folder: Path) -> list[Path]:
@@ -82,30 +109,33 @@ def read_folder(folder: Path, undescribed: Callable[[Path], ServedPlan]) -> Mode
 
 
 def _plan(model: ModelFolder, file: str, capability: str, undescribed: Callable[[Path], ServedPlan]) -> ServedPlan:
-    """One plan, by what the config says of its digest; only the latest package describes its plans there."""
+    """One plan, by what the config says of its digest, or the one that the version was shipped with."""
     path = model.path / file
-    said = {k.removeprefix(_PLAN_KEY): model.parameter(k) for k in model.config.parameters if k.startswith(_PLAN_KEY)}
     digest = file_digest(path)
-    known = next((c for c, sha256 in said.items() if sha256 == digest and capability in ("", c)), None)
-    backend, _, version = model.parameter("trtbuild.backend").partition(" ")
-    if known is None and said and len(_version_folders(model.path)) == 1:
+    kept = path.parent / _SHIPPED / CONFIG
+    mine = (
+        [ModelFolder(kept.parent, read_text(kept.read_text(encoding="utf-8"), str(kept)), ())] if kept.is_file() else []
+    )
+    for source in (*mine, model):
+        known = next((c for c, sha256 in source.digests.items() if sha256 == digest and capability in ("", c)), None)
+        backend, _, version = source.parameter("trtbuild.backend").partition(" ")
+        if known is not None and version:
+            return ServedPlan(
+                f"{model.path.name}/{file}",
+                backend,
+                version,
+                known,
+                version_compatible=bool(source.options.get("version_compatible")),
+                lean_runtime=not source.options.get("exclude_lean_runtime"),
+                hardware=str(source.options.get("hardware_compatibility", "none")),
+            )
+    if (mine and mine[0].digests) or (model.digests and len(_version_folders(model.path)) == 1):
         raise IntegrityError(
             f"{file} is not the plan that {CONFIG} was made for",
             place=str(path),
             hint="package it again, or put the plan back; do not load it",
         )
-    if known is None or not version:
-        return undescribed(path)
-    options = json.loads(model.parameter("trtbuild.options") or "{}")
-    return ServedPlan(
-        f"{model.path.name}/{file}",
-        backend,
-        version,
-        known,
-        version_compatible=bool(options.get("version_compatible")),
-        lean_runtime=not options.get("exclude_lean_runtime"),
-        hardware=str(options.get("hardware_compatibility", "none")),
-    )
+    return undescribed(path)
 
 
 def _version_folders(folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from shipped_builds import look, make_build, plan_of
@@ -361,3 +362,15 @@ def test_a_place_that_cannot_be_a_repository(tmp_path):
     (tmp_path / "models").write_text("a file")
     with pytest.raises(OutputError, match="cannot write"):
         ship(open_storage(tmp_path / "models"), read_shipment(make_build(tmp_path / "b", 1)))
+
+
+def test_a_repository_that_is_a_mount_of_its_own_is_refused(tmp_path):
+    """Nothing can be renamed into it; /dev/shm is another file system than the one tests run on."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK) or memory.stat().st_dev == memory.parent.stat().st_dev:
+        pytest.skip("there is no /dev/shm that is a file system of its own")
+    storage = open_storage(memory)
+    storage.records = tmp_path / "records"
+    with pytest.raises(UsageError, match="mount of its own"):
+        ship(storage, read_shipment(make_build(tmp_path / "b", 1)))
+    assert not (memory / "net").exists()

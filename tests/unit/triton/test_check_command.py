@@ -6,7 +6,7 @@ import json
 import pytest
 from plan_values import plan, proof
 
-from trtbuild.artifacts import to_json
+from trtbuild.artifacts import StoredFile, to_json
 from trtbuild.cli import group
 from trtbuild.cli._run import run
 
@@ -25,12 +25,13 @@ def typed(tmp_path, monkeypatch, capsys):
     return call
 
 
-def described(folder, *, options=None, **changes):
+def described(folder, *, options=None, plugins=(), **changes):
     """A plan as `trtbuild compile` describes it, with the first bytes of one."""
     one = plan(folder, **{"backend": "tensorrt", "version": "10.16.1.11", **changes})
     head = b"ptrt".ljust(24, b"\0") + bytes(int(part) for part in one.backend_version.split("."))
     one.plan.path.write_bytes(head.ljust(64, b"\0") + one.target.sm.to_bytes(2, "little"))
-    one = dataclasses.replace(one, plan=type(one.plan).of(one.plan.path), options=options or {})
+    one = dataclasses.replace(one, plan=StoredFile.of(one.plan.path), options=options or {})
+    one = dataclasses.replace(one, plugins=tuple(StoredFile.of(file) for file in plugins))
     file = folder / f"{one.plan.path.name}.json"
     file.write_text(json.dumps(to_json(one)))
     (folder / "proof.json").write_text(json.dumps(to_json(proof())))
@@ -82,6 +83,15 @@ def test_check_prints_the_switch(typed, tmp_path):
     assert "fits with a switch" in out
     assert f"start the server with {SWITCH}" in out
     assert out.count(SWITCH) >= 3
+
+
+def test_check_names_the_plugins_that_the_server_has_to_load(typed, tmp_path):
+    library = tmp_path / "libnms.so"
+    library.write_bytes(b"code")
+    file = described(tmp_path, options={"plugins": ["a digest"]}, plugins=[library])
+    code, out, err = typed("package", file, "--name", "net", "--verification", "proof.json")
+    assert (code, "plugins=/plugins/libnms.so" in out) == (0, True), err
+    assert "plugins=/plugins/libnms.so" in typed("check", "model_repository")[1]
 
 
 def test_a_fleet_fits_the_gpus_that_it_has_plans_for(typed, tmp_path):
@@ -157,3 +167,25 @@ def test_a_wrong_setting_is_refused_and_nothing_is_written(typed, tmp_path, word
     code, _, err = package(typed, tmp_path, *words)
     assert (code, says in err) == (2, True), err
     assert not (tmp_path / "model_repository/net").exists()
+
+
+def test_an_older_version_is_known_by_the_config_it_was_shipped_with(typed, tmp_path):
+    package(typed, tmp_path, version="10.8.0.43")
+    folder = tmp_path / "model_repository/net"
+    older = folder / "1/shipped/config.pbtxt"
+    older.parent.mkdir()
+    older.write_text((folder / "config.pbtxt").read_text())
+    package(typed, tmp_path)
+    (folder / "1").rename(folder / "2")
+    (folder / "1").mkdir()
+    (folder / "2/shipped").rename(folder / "1/shipped")
+    described(tmp_path, version="10.8.0.43")
+    (tmp_path / "tensorrt-8.9.plan").rename(folder / "1/model.plan")
+    code, out, err = typed("check", folder, json_too=True)
+    said = {f["file"]: f["reasons"][0] for f in out["models"][0]["fits"]}
+    assert (code, sorted(said)) == (7, ["net/1/model.plan", "net/2/model.plan"]), err
+    assert "10.8.0.43" in said["net/1/model.plan"]
+    assert "build.version_compatible" in said["net/1/model.plan"], "its options are known"
+    (folder / "1/model.plan").write_bytes(b"ptrt".ljust(90, b"!"))
+    code, _, err = typed("check", folder)
+    assert (code, "1/model.plan is not the plan" in err) == (7, True), err

@@ -65,7 +65,7 @@ def _error(axes: Any, nodes: Sequence[Mapping[str, Any]]) -> None:
     known = [(place, n) for place, n in enumerate(nodes) if n["sqnr_db"] is not None]
     axes.scatter([p for p, _ in known], [n["sqnr_db"] for _, n in known], s=16,
                  color=[colour(n["precision"]) for _, n in known])  # fmt: skip
-    axes.set_title("error: SQNR of the output with this node alone lowered, dB (lower is worse)",
+    axes.set_title("error: SQNR of the output, this node alone lowered, dB",
                    color=COLOURS["muted"], fontsize=9.5)  # fmt: skip
     axes.grid(axis="y")
     axes.locator_params(axis="y", nbins=4)
