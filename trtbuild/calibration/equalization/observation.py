@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile
 from trtbuild.artifacts import StoredFile
-from trtbuild.calibration.collector import BUDGET_MB
-from trtbuild.calibration.pieces import Pieces
+from trtbuild.calibration.collector import run_in_portions
 from trtbuild.calibration.statistics import ActivationStatistics, TensorStatistics
 from trtbuild.calibration.table import table_from
 
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from trtbuild.calibration.collector import Tensors
+    from trtbuild.calibration.portions import Portion
     from trtbuild.feeds import Sample
     from trtbuild.quantization import Placement
 
+    _Counted = dict[str, tuple[TensorStatistics, NDArray[np.float32] | None]]
+
 _ELEMENTS = 1 << 19  # sampled of each activation
 _ROWS = 1024  # at most
-_ROWS_A_FEED = 128
+_ROWS_A_SAMPLE = 128
 
 
 @dataclass(frozen=True)
@@ -69,14 +73,24 @@ def observe(model: StoredFile, samples: Iterable[Sample], placement: Placement, 
     axes = {n.activation: 1 if n.op.startswith("Conv") else -1 for n in placement.nodes}
     seen = {t: TensorStatistics(channel_axis=axes.get(t)) for t in placement.tensors}
     kept: dict[str, list[NDArray[np.float32]]] = {t: [] for t in axes}
+
+    def counted(tensors: Tensors, portion: Portion, number: int) -> _Counted:
+        found: _Counted = {}
+        for name, array in tensors:
+            statistics = TensorStatistics(channel_axis=axes.get(name))
+            statistics.add(array, number)
+            found[name] = statistics, _some_rows(array, axes[name], portion, number) if name in axes else None
+        return found
+
+    def take(found: _Counted) -> None:
+        for name, (statistics, rows) in found.items():
+            seen[name].merge(statistics)
+            if rows is not None:
+                kept[name].append(rows)
+
     with tempfile.TemporaryDirectory(prefix="trtbuild-") as folder:
         proto, place = onnxfile.with_weights_on_disk(model.path, Path(folder))
-        pieces = Pieces(proto, place, placement.tensors, BUDGET_MB * 1e6)
-        for number, sample in enumerate(samples):
-            for name, array in pieces.run(sample.feed):
-                seen[name].add(array, number)
-                if name in axes:
-                    kept[name] = _with_more(kept[name], array, axes[name], number)
+        run_in_portions(proto, place, samples, placement.tensors, counted, take)
     table = table_from(ActivationStatistics(model.digest, seen), method)
     return Observation(
         amax={n: r.amax for n, r in table.ranges.items()},
@@ -87,18 +101,17 @@ def observe(model: StoredFile, samples: Iterable[Sample], placement: Placement, 
     )
 
 
-def _with_more(
-    chunks: list[NDArray[np.float32]], array: NDArray[np.floating], axis: int, number: int
-) -> list[NDArray[np.float32]]:
-    """Adds some rows of an array, drawn by the feed's number, so that a second pass draws the same."""
+def _some_rows(array: NDArray[np.floating], axis: int, portion: Portion, number: int) -> NDArray[np.float32]:
+    """Some rows of an array, drawn by the sample's and the portion's numbers, so that a second pass draws the same."""
     import numpy as np
 
     rows = np.moveaxis(array, axis, -1)
     width = rows.shape[-1]
     count = rows.size // max(width, 1)
-    draw = np.random.default_rng(number).choice(count, min(count, _ROWS_A_FEED), replace=False)
+    drawn = min(count, math.ceil(_ROWS_A_SAMPLE * portion.share))
+    draw = np.random.default_rng((number, portion.first)).choice(count, drawn, replace=False)
     places = np.unravel_index(draw, rows.shape[:-1])
-    return [*chunks, rows[places].astype(np.float32)]
+    return rows[places].astype(np.float32)
 
 
 def _joined(chunks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
