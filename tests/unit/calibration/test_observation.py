@@ -29,19 +29,26 @@ def test_the_number_of_lanes_changes_no_bit(tmp_path, monkeypatch):
     assert found[0] == found[1] == found[2]
 
 
-@pytest.mark.parametrize("portion", [1, 3000, 1e9])
-def test_portions_change_no_range_and_rows_come_from_all_of_a_sample(tmp_path, monkeypatch, portion):
-    feed = random_feed(cnn(), n=8)
-    wanted = observed(tmp_path, [feed])
+@pytest.mark.parametrize("portion", [1, 3000])
+def test_portions_change_no_range_and_draw_the_same_rows(tmp_path, monkeypatch, portion):
+    feeds = [random_feed(cnn(), n=n, seed=n) for n in (8, 3)]
+    monkeypatch.setattr(collector, "PORTION", 1e9)
+    wanted = observed(tmp_path, feeds)
     monkeypatch.setattr(collector, "PORTION", portion)
-    found = observed(tmp_path, [feed])
+    found = observed(tmp_path, feeds)
     assert (found.amax, found.ranges) == (wanted.amax, wanted.ranges)
     for name, means in wanted.means.items():
         assert found.means[name] == pytest.approx(means, rel=1e-6, abs=1e-9)
+    for name, rows in wanted.rows.items():
+        assert rows.tolist() == found.rows[name].tolist(), name
+
+
+def test_rows_are_drawn_from_all_of_a_sample_and_each_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(collector, "PORTION", 1)
+    feed = random_feed(cnn(), n=8)
+    drawn = observed(tmp_path, [feed]).rows["x"]
     pixels = np.moveaxis(feed["x"], 1, -1)  # x is read by a convolution: its rows are pixels
-    flat = pixels.reshape(-1, pixels.shape[-1])
-    drawn = found.rows["x"]
-    assert drawn.shape == (min(128, len(flat)), flat.shape[1])
+    assert drawn.shape == (128, pixels.shape[-1])
     images = [next(i for i, image in enumerate(pixels) if (image == row).all(-1).any()) for row in drawn]
     assert len(set(images)) == 8
     assert len(np.unique(drawn, axis=0)) == len(drawn)

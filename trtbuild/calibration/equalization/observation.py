@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from trtbuild.feeds import Sample
     from trtbuild.quantization import Placement
 
-    _Counted = dict[str, tuple[TensorStatistics, NDArray[np.float32] | None]]
+    _Rows = tuple[NDArray[np.int64], NDArray[np.float32]]
+    _Counted = dict[str, tuple[TensorStatistics, _Rows | None]]
 
 _ELEMENTS = 1 << 19  # sampled of each activation
 _ROWS = 1024  # at most
@@ -72,7 +72,7 @@ def observe(model: StoredFile, samples: Iterable[Sample], placement: Placement, 
     """
     axes = {n.activation: 1 if n.op.startswith("Conv") else -1 for n in placement.nodes}
     seen = {t: TensorStatistics(channel_axis=axes.get(t)) for t in placement.tensors}
-    kept: dict[str, list[NDArray[np.float32]]] = {t: [] for t in axes}
+    kept: dict[str, list[_Rows]] = {t: [] for t in axes}
 
     def counted(tensors: Tensors, portion: Portion, number: int) -> _Counted:
         found: _Counted = {}
@@ -101,23 +101,29 @@ def observe(model: StoredFile, samples: Iterable[Sample], placement: Placement, 
     )
 
 
-def _some_rows(array: NDArray[np.floating], axis: int, portion: Portion, number: int) -> NDArray[np.float32]:
-    """Some rows of an array, drawn by the sample's and the portion's numbers, so that a second pass draws the same."""
+def _some_rows(array: NDArray[np.floating], axis: int, portion: Portion, number: int) -> _Rows:
+    """Those of a sample's rows that lie in a portion, drawn by the sample's number: a second pass draws the same.
+
+    Returns:
+        Their places in the order in which all samples' were drawn, and the rows.
+    """
     import numpy as np
 
     rows = np.moveaxis(array, axis, -1)
     width = rows.shape[-1]
     count = rows.size // max(width, 1)
-    drawn = min(count, math.ceil(_ROWS_A_SAMPLE * portion.share))
-    draw = np.random.default_rng((number, portion.first)).choice(count, drawn, replace=False)
-    places = np.unravel_index(draw, rows.shape[:-1])
-    return rows[places].astype(np.float32)
+    whole, first = count * portion.of // portion.rows, count * portion.first // portion.rows
+    draw = np.random.default_rng(number).choice(whole, min(whole, _ROWS_A_SAMPLE), replace=False)
+    mine = np.flatnonzero((draw >= first) & (draw < first + count))
+    places = np.unravel_index(draw[mine] - first, rows.shape[:-1])
+    return number * _ROWS_A_SAMPLE + mine, rows[places].astype(np.float32)
 
 
-def _joined(chunks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+def _joined(chunks: list[_Rows]) -> NDArray[np.float32]:
     import numpy as np
 
-    rows = np.concatenate(chunks)
+    order, drawn = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+    rows = drawn[np.argsort(order)]
     most = max(1, min(_ROWS, _ELEMENTS // max(rows.shape[1], 1)))
     chosen: NDArray[np.float32] = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
     return chosen
