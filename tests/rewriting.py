@@ -19,8 +19,8 @@ import onnx_graphsurgeon as gs
 
 from trtbuild import onnxfile
 from trtbuild.artifacts import AxisRange, OptimizationProfile
-from trtbuild.rewriter import _as_model, _with_shapes, name_nodes
 from trtbuild.rewriter.driver import Rewriting, apply_rules
+from trtbuild.rewriter.forms import as_model, name_nodes, with_shapes
 from trtbuild.rewriter.graph import GraphView
 from trtbuild.rewriter.proof import Proof
 from trtbuild.rewriter.rule import RULES, shipped_rules
@@ -72,13 +72,13 @@ def apply(
         bounds: Sizes of its named axes.
         unguarded: Head of the reason of the guard to switch off.
     """
-    graph = gs.import_onnx(_with_shapes(copy.deepcopy(proto)))
+    graph = gs.import_onnx(with_shapes(copy.deepcopy(proto)))
     name_nodes(graph)
     kind = GraphView if unguarded is None else type("Off", (Unguarded,), {"ignored": unguarded})
     view = kind(graph, backend=backend, bounds=bounds)
     done = apply_rules(view, shipped_rules(rules))
     name_nodes(graph)
-    return Applied(_as_model(gs.export_onnx(graph, do_type_check=False), proto, view.model.origin), done)
+    return Applied(as_model(gs.export_onnx(graph, do_type_check=False), proto, view.model.origin), done)
 
 
 class NothingRanError(AssertionError):

@@ -23,7 +23,8 @@
     ├── AccuracyError               5  the accuracy gate
     ├── SpeedError                  6  the speed gate
     ├── IntegrityError              7  a digest or a version does not match
-    └── MissingDependencyError      8  a package or a device is missing
+    ├── MissingDependencyError      8  a package or a device is missing
+    └── ServerError                 9  a Triton server does not start, load a model, or answer
 
 An error names the place, the cause and the remedy: ``place``, the message, and ``hint``.
 """
@@ -166,6 +167,12 @@ class MissingDependencyError(TrtbuildError):
     """A package or a device that this step needs is missing."""
 
     exit_code = 8
+
+
+class ServerError(TrtbuildError):
+    """A Triton server does not start, cannot load a model, or does not answer."""
+
+    exit_code = 9
 
 
 def missing_package(package: str, extra: str, *, needed_for: str) -> MissingDependencyError:

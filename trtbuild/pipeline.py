@@ -15,7 +15,7 @@ from trtbuild.backends import packages
 from trtbuild.console import Observer
 from trtbuild.errors import AccuracyError
 from trtbuild.preflight import preflight
-from trtbuild.spec import Spec, check_profiles
+from trtbuild.spec import Spec, as_written, check_profiles
 from trtbuild.steps import Steps
 from trtbuild.store import Store, publish, toolchain
 
@@ -106,6 +106,7 @@ def build(
         versions=toolchain(*_all_packages(targets)),
         warnings=reporting.warnings_of(table, verifications, plans, packaged),
         speed=speed,
+        asked=as_written(spec),
     )
     place = folder if passed else folder / NOT_PASSED
     files = reporting.files_of(done)

@@ -45,9 +45,9 @@ def preflight(spec: Spec, targets: Sequence[Target], output: Path) -> None:
         engine.hold_options(target, options, spec.optimization_profiles())
     own = [rule.name for file in spec.rewrite.rules for rule in rewriter.rules_from(spec.folder / file)]
     rewriter.rule_names(skip=spec.rewrite.skip, added=own)
-    triton.release(spec.triton.release)
     if importlib.util.find_spec("tritonclient") is None:
         raise missing_package("tritonclient[grpc]", "triton", needed_for="writing config.pbtxt")
+    triton.hold_settings(spec.model.name, spec.triton, spec.folder)
     if spec.precision in CALIBRATED and spec.calibration is not None:
         calibration.METHODS.load(spec.calibration.method)
         hold_reader(spec.calibration.reader, spec.folder, spec.calibration.args)

@@ -115,7 +115,7 @@ def test_manifest_names_every_lasting_file_with_its_digest(demo: Built) -> None:
     assert_manifest_fits(demo.output)
     named = set(json.loads((demo.output / "manifest.json").read_text(encoding="utf-8"))["outputs"])
     brought = {"model.py", "digits.pt", "trtbuild.yaml"}
-    changing = {"report.json", "report.md", "build.log", "manifest.json"}
+    changing = {"report.json", "report.md", "report.html", "build.log", "manifest.json"}
     there = set(tree(demo.output))
     assert there - brought - changing == named
 
@@ -132,7 +132,9 @@ def test_second_run_does_nothing_again(copied: Tool) -> None:
     assert {s["stage"]: s["hit"] for s in document["stages"]} == dict.fromkeys(STAGES, True)
     after = tree(copied.folder)
     changed = {name for name in before | after if before.get(name) != after.get(name)}
-    assert changed <= {"X/report.json", "X/report.md", "X/build.log"}, "only what holds times may change"
+    assert changed <= {"X/report.json", "X/report.md", "X/report.html", "X/build.log"}, (
+        "only what holds times may change"
+    )
 
 
 def test_another_calibration_method_redoes_calibrate_and_what_follows(copied: Tool) -> None:
@@ -148,6 +150,23 @@ def test_report_prints_the_markdown(demo: Built) -> None:
     assert done.stdout.strip() == (demo.output / "report.md").read_text(encoding="utf-8").strip()
     assert done.stdout.startswith("#")
     assert "digits" in done.stdout
+
+
+def test_the_page_beside_the_report_is_made_from_its_json(demo: Built) -> None:
+    done = demo.tool.succeeds("report", "X", "--format", "html")
+    assert done.stdout.strip() == (demo.output / "report.html").read_text(encoding="utf-8").strip()
+
+
+def test_two_builds_side_by_side(copied: Tool) -> None:
+    copied.succeeds("build", "X/trtbuild.yaml", "--set", "precision=fp16", "-o", "Y")
+    page = copied.folder / "two.html"
+    copied.succeeds("report", "X", "Y", "--format", "html", "-o", "two.html")
+    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
+    text = copied.succeeds("report", "X", "Y").stdout
+    assert "| precision asked | int8 | fp16 |" in text
+    assert "## Kernels for rtx4090" in text
+    found = copied.json("report", "X", "X")
+    assert (found["differs"], found["kind"]) == (0, "comparison")
 
 
 def test_report_as_json_is_the_report(demo: Built) -> None:

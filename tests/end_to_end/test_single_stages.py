@@ -14,9 +14,21 @@ from harness import Tool, cnn, one_json, populate, sha256, tree, write
 
 COMMANDS = {
     "init", "build", "export", "rewrite", "equalize", "calibrate", "quantize", "compile", "verify", "debug", "bench", "package", "report",
-    "inspect", "estimate", "diff", "rules", "methods", "backends", "targets", "doctor", "schema", "demo", "completion",
+    "sign", "ship", "versions", "promote", "rollback",
+    "inspect", "estimate", "advise", "diff", "rules", "methods", "backends", "targets", "doctor", "schema", "demo", "completion",
 }  # fmt: skip
 AXIS = ("--axis", "batch=1:4:8")
+WRONG_RULE = """\
+from trtbuild.rewriter.graph import Edit
+
+OPS = ("Relu",)
+AFTER = ()
+BACKENDS = ()
+
+
+def propose(node, graph):
+    return Edit("made a Tanh", lambda: graph.substitute(node, graph.insert("Tanh", node.inputs[0], at=node)))
+"""
 NET = """\
 import torch
 
@@ -333,6 +345,32 @@ def test_debug_names_the_node_and_its_reproduce_command_fails(chain: Chain, tmp_
     refused = again.run(*found["command"].split(" && trtbuild ")[1].split())
     assert refused.returncode == 5, refused.stderr
     assert "advice: " in tool.succeeds(*words).stderr
+
+
+def test_debug_of_one_model_names_the_rule_that_breaks_it(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    (tool.folder / "relu_is_tanh.py").write_text(WRONG_RULE)
+    words = ["debug", "tiny.onnx", "--data", "readers.py:held_out", *AXIS]
+    found = tool.json(*words, "--rules", "relu_is_tanh.py")
+    assert {e["edit"]["rule"] for e in found["edits"]} == {"relu_is_tanh"}
+    assert found["advice"][0].startswith("rewrite: {skip: [relu_is_tanh]}")
+    assert "wrong edit: relu_is_tanh at" in tool.succeeds(*words, "--rules", "relu_is_tanh.py").stderr
+    assert "no edit of the rules makes the outputs differ" in tool.succeeds(*words).stderr
+    tool.fails(2, "debug", "tiny.onnx", "typed.onnx", "--rules", "relu_is_tanh.py", says=["leave SUBJECT out"])
+
+
+def test_advise_profiles_an_onnx_file_and_a_spec(chain: Chain, tmp_path: Path) -> None:
+    tool = chain.copy(tmp_path)
+    found = tool.json("advise", "tiny.onnx", "--target", "l4", *AXIS, "--runs", "1")
+    assert found["bound"] == "launch"
+    assert next(s["name"] for s in found["steps"] if s["verdict"] == "do") == "cuda graphs"
+    assert found["estimate"]["sizes"] == {"batch": 4}
+    assert found["profile"]["seconds"] > 0
+    said = tool.succeeds("advise", "trtbuild.yaml", "--target", "l4", "--latency-ms", "1000").stderr
+    assert "are estimated to reach 1000 ms" in said
+    assert "next: nothing" in said
+    tool.fails(2, "advise", "typed.onnx", says=["give the FP32 model"])
+    tool.fails(2, "advise", "tiny.onnx", "--latency-ms", "1", says=["--target"])
 
 
 def test_a_pytorch_module_is_compared_with_its_export(chain: Chain, tmp_path: Path) -> None:

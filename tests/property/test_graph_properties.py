@@ -12,7 +12,7 @@ from trtbuild.calibration import calibrate
 from trtbuild.emulation import emulate
 from trtbuild.matrixops import matrix_nodes
 from trtbuild.precision import assign_precision
-from trtbuild.precision.lower import lower
+from trtbuild.precision.lowering.lower import lower
 from trtbuild.rewriter import rewrite
 
 WIDTH = 4

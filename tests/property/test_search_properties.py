@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trtbuild.precision.chain import Option, chain, worth_taking
+from trtbuild.precision.searching.chain import Option, chain, worth_taking
 
 numbers = st.floats(0, 1, allow_nan=False).map(lambda x: round(x, 3))
 options = st.lists(

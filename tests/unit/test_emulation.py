@@ -6,7 +6,7 @@ from onnx import TensorProto
 from onnx_models import branching, cnn, initializer, matmul, mlp, model, node, random_feed, run, tensor
 
 from trtbuild.emulation import emulate, uses_low_precision
-from trtbuild.precision.lower import lower
+from trtbuild.precision.lowering.lower import lower
 
 TYPES = {"fp16": np.float16, "bf16": ml_dtypes.bfloat16}
 

@@ -41,6 +41,7 @@ def every_error():
         ("SpeedError", 6),
         ("IntegrityError", 7),
         ("MissingDependencyError", 8),
+        ("ServerError", 9),
     ],
 )
 def test_exit_code_of_each_error(name, code):

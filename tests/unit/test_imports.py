@@ -68,7 +68,7 @@ def test_importing_the_package_loads_nothing_of_it():
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_the_table_of_commands_says_what_each_command_says(name):
-    command = importlib.import_module(f"trtbuild.cli.{name}").command
+    command = importlib.import_module(f"trtbuild.cli.{name.replace(chr(45), chr(95))}").command
     assert (command.name, command.short_help) == (name, COMMANDS[name])
     assert command.help
 
@@ -77,7 +77,7 @@ def test_every_command_file_is_in_the_table():
     from pathlib import Path
 
     folder = Path(trtbuild.__file__).parent / "cli"
-    assert {f.stem for f in folder.glob("*.py") if not f.stem.startswith("_")} == set(COMMANDS)
+    assert {f.stem.replace("_", "-") for f in folder.glob("*.py") if not f.stem.startswith("_")} == set(COMMANDS)
     assert group.list_commands(click.Context(group)) == list(COMMANDS)
 
 

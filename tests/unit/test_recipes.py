@@ -86,3 +86,30 @@ def test_the_versions_of_the_interpreter_that_builds_are_in_the_key(tmp_path):
     here = _toolchain_of(Target("h100", "tensorrt", "9.0"))
     assert "interpreter" not in here
     assert here["tensorrt"] not in ("10.16.0.72", "11.4.0.1")
+
+
+def test_the_key_of_a_triton_folder_has_every_setting_and_file_of_its_block(tmp_path):
+    plan = plan_values.plan(tmp_path)
+    tensor = {"dtype": "string", "shape": ["batch", 1]}
+    step = {"file": "step.py", "inputs": {"text": tensor}, "outputs": {"x": None}}
+
+    def key(**block):
+        document = {"model": {"name": "m", "source": "m.onnx"}, "targets": ["rtx4090"], "triton": block}
+        asked = Asked(plan)
+        engines.package(asked, Spec.model_validate(document).at(tmp_path), [plan], [])
+        return asked.keys[0]
+
+    (tmp_path / "labels.txt").write_text("one")
+    (tmp_path / "step.py").write_text("one")
+    found = [
+        key(),
+        key(warmup=2),
+        key(override={"max_batch_size": 4}),
+        key(labels={"y": "labels.txt"}),
+        key(preprocess=step),
+    ]
+    (tmp_path / "labels.txt").write_text("two")
+    (tmp_path / "step.py").write_text("two")
+    found += [key(labels={"y": "labels.txt"}), key(preprocess=step)]
+    assert len(set(found)) == len(found)
+    assert key() == found[0]

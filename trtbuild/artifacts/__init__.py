@@ -6,6 +6,7 @@ beyond reading themselves. Files are named by a path relative to the entry they 
 
 from __future__ import annotations
 
+from trtbuild.artifacts.advice import Advice, AdvisedStep, Bottleneck, GraphProfile, StepVerdict, TimeShare
 from trtbuild.artifacts.delivery import Build, StageRecord, TritonModel
 from trtbuild.artifacts.diagnosis import Cause, Diagnosis, Suspect, TensorError
 from trtbuild.artifacts.differences import INSIGNIFICANT, Change, Difference
@@ -24,6 +25,7 @@ from trtbuild.artifacts.graphs import (
     TensorRange,
     TriedTransform,
     TypedOnnx,
+    WrongEdit,
 )
 from trtbuild.artifacts.layers import EngineLayer, EngineLayers, EngineTensor, LayerTensor, Role, WorkShare
 from trtbuild.artifacts.options import BuildOptions
@@ -68,9 +70,12 @@ __all__ = [
     "INSIGNIFICANT",
     "PHASES",
     "QUANTIZED",
+    "Advice",
+    "AdvisedStep",
     "AppliedEdit",
     "AxisRange",
     "Benchmark",
+    "Bottleneck",
     "Bound",
     "Build",
     "BuildOptions",
@@ -95,6 +100,7 @@ __all__ = [
     "Gap",
     "GateResult",
     "GpuState",
+    "GraphProfile",
     "Kind",
     "Latency",
     "LayerTensor",
@@ -116,6 +122,7 @@ __all__ = [
     "SpeedGate",
     "SpeedResult",
     "StageRecord",
+    "StepVerdict",
     "StoredFile",
     "Suspect",
     "Target",
@@ -124,6 +131,7 @@ __all__ = [
     "TensorError",
     "TensorRange",
     "TensorSpec",
+    "TimeShare",
     "Timing",
     "TriedTransform",
     "TritonModel",
@@ -131,6 +139,7 @@ __all__ = [
     "Verification",
     "WorkShare",
     "WorstElement",
+    "WrongEdit",
     "from_json",
     "stored_files",
     "to_json",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from trtbuild.artifacts.engines import EnginePlan
 from trtbuild.artifacts.files import StoredFile
@@ -24,6 +25,11 @@ class TritonModel:
         plans: Plan digest to its path inside the folder.
         serving: ``triton`` when a release's TensorRT backend can load the plans, else the reason it cannot.
         notes: What a reader should know before serving it.
+        beside: Files of the models that go with it, steps and their ensemble: path inside the repository to the file.
+        calls: The model that a client calls: the ensemble where there is one.
+        flags: The server's flags that it needs.
+        docker_run: The line that starts the release's image on ``./model_repository``; empty where that is known not to
+            load the plans.
     """
 
     name: str
@@ -31,6 +37,10 @@ class TritonModel:
     plans: Mapping[str, str]
     serving: str
     notes: tuple[str, ...] = ()
+    beside: Mapping[str, StoredFile] = field(default_factory=dict)
+    calls: str = ""
+    flags: tuple[str, ...] = ()
+    docker_run: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,7 @@ class Build:
         stages: What happened, in order.
         versions: Package to version.
         warnings: What a person must know before serving this.
+        asked: The spec: the keys that were set, as JSON values.
     """
 
     name: str
@@ -99,6 +110,7 @@ class Build:
     versions: Mapping[str, str]
     warnings: tuple[str, ...]
     speed: SpeedGate | None = None
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

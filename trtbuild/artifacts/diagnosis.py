@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trtbuild.artifacts.files import StoredFile
+from trtbuild.artifacts.graphs import WrongEdit
 
 Cause = Literal["bad weight", "other weight", "swapped inputs", "overflow", "bad scale", "rounding", "other operators"]
 """What is wrong at a node: NaN or Inf in a weight; a weight that is not the reference's; the reference's inputs in
@@ -53,6 +54,8 @@ class Suspect:
         healed_db: SQNR of the worst output without the error that it adds, dB; None with NaN or Inf left.
         healed_cosine: The same as the smallest mean cosine of an output.
         segment: Nodes of the part that makes the tensor, its conversions included.
+        estimated_time_share: Time of the graph with this node in FP16, of its time as it is, by a target's roofline;
+            None where no target was named, or the node is no matrix work in fewer bits.
     """
 
     node: str
@@ -64,6 +67,7 @@ class Suspect:
     healed_db: float | None
     healed_cosine: float
     segment: tuple[str, ...]
+    estimated_time_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Diagnosis:
         notes: What a reader should know.
         reduced: Files of the smallest part that still fails, by name; empty where none was asked for.
         command: What shows the failure of that part; empty as above.
+        edits: Rewrite edits that make the outputs differ, where those were looked for.
     """
 
     reference: str
@@ -99,3 +104,4 @@ class Diagnosis:
     notes: tuple[str, ...] = ()
     reduced: Mapping[str, StoredFile] | None = None
     command: str = ""
+    edits: tuple[WrongEdit, ...] = ()

@@ -67,6 +67,23 @@ class AppliedEdit:
 
 
 @dataclass(frozen=True)
+class WrongEdit:
+    """One change of a rule that makes the outputs differ.
+
+    Attributes:
+        edit: What the rule did, and where.
+        difference: How the outputs differ with it, in words.
+    """
+
+    edit: AppliedEdit
+    difference: str
+
+    def __str__(self) -> str:
+        """As a note says it."""
+        return f"{self.edit.rule} at {self.edit.node}: with it, {self.difference}"
+
+
+@dataclass(frozen=True)
 class DeclinedMatch:
     """One place where a rule matched but did not apply, and why."""
 
@@ -131,6 +148,9 @@ class TensorRange:
         mean: Mean of the values seen.
         outliers: Share of the values seen (0 to 1) beyond six standard deviations.
         nonfinite: Count of NaN and Inf seen; they are in none of the other figures.
+        histogram: Counts of |x| in equal bins from 0, the last of which holds the largest seen; empty where only the
+            range was measured.
+        bin_width: Width of such a bin, in the tensor's unit.
     """
 
     amax: float
@@ -140,6 +160,8 @@ class TensorRange:
     mean: float | None = 0.0
     outliers: float | None = 0.0
     nonfinite: int = 0
+    histogram: tuple[int, ...] = ()
+    bin_width: float = 0.0
 
 
 @dataclass(frozen=True)

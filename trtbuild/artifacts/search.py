@@ -100,6 +100,7 @@ class Front:
         complete: False where the time budget ended the search.
         tried: What was tried for better numbers before the search; what was kept is in every graph of the front.
         notes: What a reader should know.
+        sensitivity: What the search went by; None where it was not kept.
     """
 
     metric: Literal["cosine", "sqnr"]
@@ -112,6 +113,7 @@ class Front:
     complete: bool
     tried: tuple[TriedTransform, ...] = ()
     notes: tuple[str, ...] = ()
+    sensitivity: SensitivityTable | None = None
 
     @property
     def rounds_weights(self) -> bool:

@@ -40,6 +40,12 @@ class Histogram:
         """The bins up to the one that holds ``amax``."""
         return self.counts[: max(1, min(BINS, math.floor(self.amax / self.width) + 1))]
 
+    def coarse(self, bins: int) -> tuple[tuple[int, ...], float]:
+        """The counts up to ``amax`` in wider bins, and their width; ``bins`` of them would cover the whole range."""
+        step = BINS // bins
+        used = -(-len(self.seen()) // step)
+        return tuple(self.counts.reshape(bins, step).sum(axis=1)[:used].tolist()), self.width * step
+
     def clipped(self, threshold: float) -> float:
         """Share of the values in bins above a threshold (0 to 1); none where it keeps the largest."""
         if threshold >= self.amax:

@@ -13,6 +13,9 @@ from trtbuild.registry import Registry
 if TYPE_CHECKING:
     from trtbuild.calibration.statistics import ActivationStatistics, TensorStatistics
 
+_KEPT_BINS = 64
+"""Bins of the histogram that a table keeps for a person to look at; thresholds are chosen on all of them."""
+
 METHODS = Registry("trtbuild.calibration.methods", "calibration method")
 
 
@@ -62,11 +65,13 @@ def _hold_finite(bad: Mapping[str, TensorStatistics]) -> None:
 def _range(seen: TensorStatistics, method: str) -> TensorRange:
     low, high = (seen.low, seen.high) if seen.count else (0.0, 0.0)
     amax = max(-low, high)
-    clipped = 0.0
+    clipped, width = 0.0, 0.0
+    bins: tuple[int, ...] = ()
     if seen.histogram is not None and amax > 0:
         counted = seen.histogram.result()
         amax = float(METHODS.load(method).threshold(counted))
         clipped = counted.clipped(amax)
+        bins, width = counted.coarse(_KEPT_BINS)
     return TensorRange(
         amax=amax or 1.0,  # always zero: any scale is right
         seen_min=low,
@@ -75,4 +80,6 @@ def _range(seen: TensorStatistics, method: str) -> TensorRange:
         mean=seen.mean,
         outliers=seen.outliers(),
         nonfinite=seen.nonfinite,
+        histogram=bins,
+        bin_width=width,
     )

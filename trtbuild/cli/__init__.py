@@ -28,8 +28,16 @@ COMMANDS = {
     "debug": "Find where two forms of one model part, why, and the smallest part that fails.",
     "bench": "Measure ONNX files and plans side by side.",
     "package": "Write a Triton model folder from verified plans.",
+    "check": "Say whether a Triton release or a running server loads a folder or a plan.",
+    "serve-check": "Try a model repository on a real Triton server, without a GPU.",
+    "sign": "Sign a build's provenance, or verify who signed it.",
+    "ship": "Put a verified build into a Triton repository as a new version.",
+    "versions": "List what a Triton repository has and what of it is served.",
+    "promote": "Serve one version of a model in a Triton repository.",
+    "rollback": "Serve the version that was served before.",
+    "advise": "Profile a model, and say what is worth doing about its speed.",
     "estimate": "Estimate how fast plans or ONNX files are on a target, from its datasheet.",
-    "report": "Print the report of a finished build.",
+    "report": "Print the report of a finished build, or of two side by side.",
     "inspect": "Say what a plan or an ONNX file is, without loading it.",
     "diff": "Say what changed between two plans or two ONNX files.",
     "rules": "List the rewrite rules.",
@@ -57,7 +65,7 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"trtbuild.cli.{cmd_name}")
+        module = importlib.import_module(f"trtbuild.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

@@ -95,7 +95,8 @@ def _missing(error: ImportError) -> MissingDependencyError:
     extras = {
         "torch": "torch", "transformers": "torch", "onnxscript": "torch", "tensorrt_rtx": "rtx", "tensorrt": "gpu",
         "pycuda": "gpu", "cuda": "gpu", "tritonclient": "triton", "sklearn": "demo", "tokenizers": "readers",
-        "PIL": "readers",
+        "PIL": "readers", "cryptography": "sign", "fsspec": "remote",
+        "gevent": "triton", "geventhttpclient": "triton",
     }  # fmt: skip
     name = (error.name or "").split(".")[0]
     extra = extras.get(name)

@@ -57,7 +57,13 @@ def show(result: object, console: Console) -> None:
         raise TypeError("not a build result")
     for warning in result.build.warnings:
         console.note(warning)
+    places = {
+        "report": result.report,
+        "page": result.report.with_suffix(".html"),
+        "manifest": result.manifest,
+        "triton": result.folder / "model_repository",
+    }
     console.result(
         report_document(result.build) | {"folder": str(result.folder), "manifest": str(result.manifest)},
-        f"report    {result.report}\nmanifest  {result.manifest}\ntriton    {result.folder / 'model_repository'}",
+        "\n".join(f"{name:<10}{place}" for name, place in places.items()),
     )

@@ -31,7 +31,7 @@ def command(before: Path, after: Path, exit_code: bool, console: Console) -> Non
     from trtbuild.differences import headline, in_words
     from trtbuild.errors import IntegrityError
 
-    found = _compared(before, after)
+    found = compared(before, after)
     document = {
         **to_json(found),
         "same": found.same,
@@ -50,7 +50,12 @@ def command(before: Path, after: Path, exit_code: bool, console: Console) -> Non
     console.result(document, "\n".join(lines))
 
 
-def _compared(before: Path, after: Path) -> Difference:
+def compared(before: Path, after: Path) -> Difference:
+    """What changed from one file to another; nothing is loaded or run.
+
+    Raises:
+        UsageError: One is an ONNX file and the other is not.
+    """
     from trtbuild.differences import diff_onnx, diff_plans
     from trtbuild.errors import UsageError
 

@@ -24,6 +24,8 @@ _ABILITIES = (
     ("feed and time plans on a GPU, with CUDA graphs", ("pycuda", "cuda-bindings"), "gpu"),
     ("write Triton configs", ("tritonclient",), "triton"),
     ("read images and text", ("pillow", "tokenizers"), "readers"),
+    ("sign builds", ("cryptography",), "sign"),
+    ("ship to stores of objects", ("fsspec",), "remote"),
     ("run the demo", ("torch", "scikit-learn", "tensorrt-rtx", "tritonclient"), "all"),
 )
 

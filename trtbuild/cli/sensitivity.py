@@ -51,7 +51,7 @@ def command(
     from trtbuild.console import Stopwatch, table
     from trtbuild.errors import UsageError
     from trtbuild.feeds import Samples
-    from trtbuild.precision.sensitivity import hold_formats, measure, table_rows
+    from trtbuild.precision.searching.sensitivity import hold_formats, measure, table_rows
     from trtbuild.reporting import as_text
     from trtbuild.spec.duration import parse_seconds
     from trtbuild.store import publish

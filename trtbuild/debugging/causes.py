@@ -12,6 +12,7 @@ from trtbuild.artifacts import Cause
 from trtbuild.debugging.alignment import CONVERSIONS, Segment, nodes_between
 from trtbuild.debugging.parts import RESULT, Graph, cut, run
 from trtbuild.debugging.scales import BAD_SCALE_DB, STEPS, costs, quantised, sqnr_db
+from trtbuild.emulation import MADE_UP
 from trtbuild.onnxfile import reads, values
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def _twin(scene: Scene) -> NodeProto | None:
     main = scene.segment.main
     made = {t: n for n in scene.reference.model.graph.node for t in n.output}
     twin = made.get(scene.segment.reference)
+    while twin is not None and twin.op_type in CONVERSIONS and main.op_type not in CONVERSIONS:
+        twin = made.get(twin.input[0])  # a reference in FP16 is emulated too: its results are rounded
     return twin if twin is not None and twin.op_type == main.op_type else None
 
 
@@ -83,7 +86,7 @@ def _swapped(scene: Scene) -> tuple[Cause, str] | None:
         return None
     maker = {t: n for n in scene.subject.graph.node for t in n.output}
     mine = [_origin(t, maker, scene.segment) for t in scene.segment.main.input]
-    theirs = list(twin.input)
+    theirs = [t.removesuffix(MADE_UP[-1]) for t in twin.input]  # widened where the reference is emulated
     live = [(a, b) for a, b in zip(mine, theirs, strict=False) if a is not None]
     differ = [(a, b) for a, b in live if a != b]
     if not differ:

@@ -6,6 +6,7 @@ Tensors are gone through in chunks that fit a budget, so that exposing everythin
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trtbuild.artifacts import TensorError
@@ -36,20 +37,24 @@ def errors_of(
         feed: Inputs of both.
         budget: Bytes that kept tensors may take together.
     """
-    sizes = tensor_bytes(reference.model, {n: a.shape for n, a in feed.items()})
-    for chunk in _chunks(parts, sizes, budget / _COPIES):
-        known = reference_values(reference, chunk, feed)
-        there = run(exposing(subject.model, [s.tensor for s in chunk]), feed, subject.folder)
-        own = run(_local(subject.model, chunk), {**feed, **known}, subject.folder)
-        for segment in chunk:
-            right = known[segment.tensor]
-            came = _compared(segment.tensor, right, there[segment.tensor + RESULT])
-            added = _compared(segment.tensor, right, own[segment.tensor + RESULT])
-            yield TensorError(
-                segment.tensor, segment.main.name, came.sqnr_db, added.sqnr_db, came.nonfinite, added.nonfinite,
-                came.reference_range,
-                max((costs(x, scale)[0] for _n, x, scale in quantised(subject.model, segment, known)), default=0.0),
-            )  # fmt: skip
+    for chunk in _chunks(reference, parts, feed, budget):
+        yield from _errors(reference, subject, chunk, feed)
+
+
+def _errors(reference: Graph, subject: Graph, chunk: Sequence[Segment], feed: Arrays) -> list[TensorError]:
+    """One chunk's; its tensors are gone when this returns."""
+    known, there, own = _values(reference, subject, chunk, feed)
+    found = []
+    for segment in chunk:
+        right = known[segment.tensor]
+        came = _compared(segment.tensor, right, there[segment.tensor + RESULT])
+        added = _compared(segment.tensor, right, own[segment.tensor + RESULT])
+        found.append(TensorError(
+            segment.tensor, segment.main.name, came.sqnr_db, added.sqnr_db, came.nonfinite, added.nonfinite,
+            came.reference_range,
+            max((costs(x, scale)[0] for _n, x, scale in quantised(subject.model, segment, known)), default=0.0),
+        ))  # fmt: skip
+    return found
 
 
 def reference_values(reference: Graph, parts: Sequence[Segment], feed: Arrays) -> dict[str, NDArray[Any]]:
@@ -59,24 +64,58 @@ def reference_values(reference: Graph, parts: Sequence[Segment], feed: Arrays) -
     return {mine: made[theirs + RESULT] for mine, theirs in names.items()}
 
 
-def without_own_error(
-    reference: Graph, subject: Graph, segment: Segment, feed: Arrays
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """A segment's tensor with the error that came down to it and none of its own, and the reference's.
+@dataclass(frozen=True)
+class Healed:
+    """A part with its own error taken away.
 
-    Where its own result or what came down has NaN or Inf, the first is the reference's too.
+    Attributes:
+        segment: The part.
+        value: Its tensor with the error that came down to it and none of its own; the reference's where either has NaN
+            or Inf, or another shape.
+        known: The reference's values of what it begins at and of what it makes, by the subject's names.
     """
+
+    segment: Segment
+    value: NDArray[Any]
+    known: Arrays
+
+
+def without_own_error(
+    reference: Graph, subject: Graph, parts: Sequence[Segment], feed: Arrays, budget: float
+) -> Iterator[Healed]:
+    """Some parts, each with its own error taken away; arguments as for ``errors_of``."""
+    for chunk in _chunks(reference, parts, feed, budget):
+        yield from _without(reference, subject, chunk, feed)
+
+
+def _without(reference: Graph, subject: Graph, chunk: Sequence[Segment], feed: Arrays) -> list[Healed]:
+    known, there, own = _values(reference, subject, chunk, feed)
+    found = []
+    for segment in chunk:
+        right = known[segment.tensor]
+        value = _healed(right, there[segment.tensor + RESULT], own[segment.tensor + RESULT])
+        found.append(Healed(segment, value, {n: known[n] for n in (*segment.begins, segment.tensor)}))
+    return found
+
+
+def _healed(right: NDArray[Any], came: NDArray[Any], own: NDArray[Any]) -> NDArray[Any]:
     import numpy as np
 
-    known = reference_values(reference, [segment], feed)
-    right = known[segment.tensor]
-    came = run(exposing(subject.model, [segment.tensor]), feed, subject.folder)[segment.tensor + RESULT]
-    own = run(_local(subject.model, [segment]), {**feed, **known}, subject.folder)[segment.tensor + RESULT]
     if came.shape != right.shape or own.shape != right.shape:
-        return right, right
+        return right
     with np.errstate(invalid="ignore", over="ignore"):
         healed = came.astype(np.float64) + (right.astype(np.float64) - own.astype(np.float64))
-    return np.where(np.isfinite(healed), healed, right).astype(right.dtype), right
+    return np.where(np.isfinite(healed), healed, right).astype(right.dtype)
+
+
+def _values(
+    reference: Graph, subject: Graph, chunk: Sequence[Segment], feed: Arrays
+) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """The reference's values of a chunk, the subject's, and those of its parts fed with the reference's."""
+    known = reference_values(reference, chunk, feed)
+    there = run(exposing(subject.model, [s.tensor for s in chunk]), feed, subject.folder)
+    own = run(_local(subject.model, chunk), {**feed, **known}, subject.folder)
+    return known, there, own
 
 
 def _local(subject: ModelProto, chunk: Sequence[Segment]) -> ModelProto:
@@ -95,13 +134,14 @@ def _compared(name: str, right: NDArray[Any], mine: NDArray[Any]) -> Any:
     return statistics.result()
 
 
-def _chunks(parts: Sequence[Segment], sizes: Mapping[str, int], budget: float) -> Iterator[list[Segment]]:
+def _chunks(reference: Graph, parts: Sequence[Segment], feed: Arrays, budget: float) -> Iterator[list[Segment]]:
     """Consecutive segments whose tensors, and those they begin at, fit the budget; at least one at a time."""
+    sizes = tensor_bytes(reference.model, {n: a.shape for n, a in feed.items()})
     chunk: list[Segment] = []
     held: set[str] = set()
     for segment in parts:
         mine = {segment.reference, *segment.begins.values()}
-        if chunk and sum(sizes.get(t, 0) for t in held | mine) > budget:
+        if chunk and sum(sizes.get(t, 0) for t in held | mine) > budget / _COPIES:
             yield chunk
             chunk, held = [], set()
         chunk.append(segment)

@@ -109,9 +109,15 @@ class Graph:
 
     @classmethod
     def of(cls, file: Path, scratch: Path) -> Graph:
-        """Reads an ONNX file; one with FP16 or BF16 in its form of FP32 with every result rounded."""
+        """Reads an ONNX file; one with FP16 or BF16 in its form of FP32 with every result rounded.
+
+        Args:
+            file: The file.
+            scratch: A folder of its own for what is made of it.
+        """
         from trtbuild import onnxfile
 
+        scratch.mkdir(exist_ok=True)
         if uses_low_precision(onnxfile.load(file, weights=False)):
             emulated = onnxfile.save(emulate(onnxfile.load(file)), scratch / f"{file.stem}.emulated.onnx")
             file = emulated.path

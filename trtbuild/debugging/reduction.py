@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,8 +75,8 @@ def reduce_to(
         "inputs/000.npz": StoredFile.of(folder / "inputs" / "000.npz"),
     }
     command = (
-        f"cd {folder} && trtbuild verify reference.onnx subject.onnx --data calibration/arrays.py:batches "
-        f"--arg path=inputs --metric sqnr --min {bound_db:g}"
+        f"cd {shlex.quote(str(folder))} && trtbuild verify reference.onnx subject.onnx "
+        f"--data calibration/arrays.py:batches --arg path=inputs --metric sqnr --min {bound_db:g}"
     )
     return files, command
 

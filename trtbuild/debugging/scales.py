@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -37,11 +38,14 @@ def quantised(
         zero = initial.get(node.input[2]) if len(node.input) > 2 else None
         if node.op_type != "QuantizeLinear" or node.input[1] not in initial or zero is None:
             continue
-        scale = numpy_helper.to_array(initial[node.input[1]]).astype(np.float64).ravel()
         tensor = node.input[0]
         while tensor not in known and tensor in maker and maker[tensor].op_type in CONVERSIONS:
             tensor = maker[tensor].input[0]
-        if scale.size == 1 and scale[0] > 0 and zero.data_type == TensorProto.INT8 and tensor in known:
+        held = initial[node.input[1]]
+        if math.prod(held.dims) != 1 or zero.data_type != TensorProto.INT8 or tensor not in known:
+            continue  # a scale a channel may lie on disk, and is a weight's
+        scale = numpy_helper.to_array(held).astype(np.float64).ravel()
+        if scale[0] > 0:
             values = np.asarray(known[tensor], np.float64).ravel()
             values = values[:: max(1, values.size // _LOOKED_AT)]
             yield node, values[np.isfinite(values)], float(scale[0])

@@ -26,18 +26,18 @@ from trtbuild.artifacts import (
 )
 from trtbuild.errors import IntegrityError, PrecisionError, UsageError
 from trtbuild.matrixops import multiply_accumulates, node_precisions
-from trtbuild.precision.best import WEIGHTS, find_front, refine_weights
-from trtbuild.precision.floor import Floor
-from trtbuild.precision.fragile import LowPrecision, Rest
-from trtbuild.precision.half_check import lower_checked
-from trtbuild.precision.lower import Lowered, lower
+from trtbuild.precision.lowering.fragile import LowPrecision, Rest
+from trtbuild.precision.lowering.half_check import lower_checked
+from trtbuild.precision.lowering.lower import Lowered, lower
 from trtbuild.precision.mixed import hold_mixable
 from trtbuild.precision.overrides import resolve_overrides
 from trtbuild.precision.quantized import quantize
-from trtbuild.precision.refinement import REFINEMENTS, Refinement, refine
-from trtbuild.precision.rounding import round_weights
-from trtbuild.precision.search import assignment_of
-from trtbuild.precision.sensitivity import measure
+from trtbuild.precision.refining.refinement import REFINEMENTS, Refinement, refine
+from trtbuild.precision.refining.rounding import round_weights
+from trtbuild.precision.searching.best import WEIGHTS, find_front, refine_weights
+from trtbuild.precision.searching.floor import Floor
+from trtbuild.precision.searching.search import assignment_of
+from trtbuild.precision.searching.sensitivity import measure
 from trtbuild.precision.thresholds import seen_ranges
 from trtbuild.quantization import FORMATS, FormatName, Placement, fit, place
 from trtbuild.quantization.names import name_nodes

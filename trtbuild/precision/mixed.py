@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 from trtbuild.artifacts import CalibrationTable
 from trtbuild.errors import PrecisionError
-from trtbuild.precision.fragile import Rest
-from trtbuild.precision.lower import Lowered, lower
+from trtbuild.precision.lowering.fragile import Rest
+from trtbuild.precision.lowering.lower import Lowered, lower
 from trtbuild.precision.thresholds import ranges_for, seen_ranges
 from trtbuild.quantization import FORMATS, FormatName, Placement, QuantizedWeight, write_qdq
 

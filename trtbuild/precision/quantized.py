@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from trtbuild.errors import PrecisionError
-from trtbuild.precision.fragile import Rest
-from trtbuild.precision.lower import Lowered, lower
-from trtbuild.precision.opset import raise_opset
+from trtbuild.precision.lowering.fragile import Rest
+from trtbuild.precision.lowering.lower import Lowered, lower
+from trtbuild.precision.lowering.opset import raise_opset
 from trtbuild.precision.thresholds import ranges_for, seen_ranges
 from trtbuild.quantization import DOCUMENTED_BLOCKS, FORMATS, FormatName, Placement, QuantizedWeight, write_qdq
 

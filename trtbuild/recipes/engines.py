@@ -24,7 +24,7 @@ from trtbuild.artifacts import (
     to_json,
 )
 from trtbuild.backends import BACKENDS, packages
-from trtbuild.content import json_digest
+from trtbuild.content import file_digest, json_digest
 from trtbuild.device import gpus
 from trtbuild.enginerun import can_run
 from trtbuild.feeds import Samples
@@ -243,25 +243,34 @@ def package(
     made = []
     for builder, fleet in fleets.items():
         name = names[builder]
-        options = spec.triton.model_dump()
 
-        def recipe(fleet: list[EnginePlan] = fleet, name: str = name, options: dict[str, Any] = options) -> Recipe:
+        def recipe(fleet: list[EnginePlan] = fleet, name: str = name) -> Recipe:
             return Recipe(
                 "package",
                 code_digest(triton.__name__),
                 {p.target.compute_capability: p.plan.digest for p in fleet}
-                | {f"io {p.target.compute_capability}": _interface_digest(p) for p in fleet},
-                {"name": name, **options},
+                | {f"io {p.target.compute_capability}": _interface_digest(p) for p in fleet}
+                | _triton_files(spec),
+                {"name": name, **spec.triton.model_dump(mode="json")},
                 toolchain(*triton.PACKAGES),
             )
 
-        def make(
-            folder: Path, fleet: list[EnginePlan] = fleet, name: str = name, options: dict[str, Any] = options
-        ) -> TritonModel:
-            return triton.package(fleet, proofs, folder, name=name, **options)
+        def make(folder: Path, fleet: list[EnginePlan] = fleet, name: str = name) -> TritonModel:
+            return triton.package(fleet, proofs, folder, name=name, folder=spec.folder, settings=spec.triton)
 
         made.append(steps.take("package", TritonModel, recipe, make, reporting.said.package))
     return tuple(made)
+
+
+def _triton_files(spec: Spec) -> dict[str, str]:
+    """Digests of the files that the spec's triton block names; a missing one is the stage's to refuse."""
+    named = {f"labels {output}": file for output, file in spec.triton.labels.items()}
+    named |= {
+        kind: step.file
+        for kind, step in (("preprocess", spec.triton.preprocess), ("postprocess", spec.triton.postprocess))
+        if step
+    }
+    return {role: file_digest(spec.folder / file) for role, file in named.items() if (spec.folder / file).is_file()}
 
 
 def _folder_names(model: str, builders: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -302,4 +311,5 @@ def _toolchain_of(target: Target) -> dict[str, str]:
 
 
 def _interface_digest(plan: EnginePlan) -> str:
-    return json_digest([as_json(plan.inputs), as_json(plan.outputs), as_json(plan.profiles), dict(plan.options)])
+    interface = [as_json(plan.inputs), as_json(plan.outputs), as_json(plan.profiles), dict(plan.options)]
+    return json_digest([*interface, plan.onnx, plan.precision])

@@ -192,7 +192,7 @@ def search(
             time_budget_s=budget,
             on_progress=lambda runs, what: steps.observer.progress("search", None, f"run {runs}: {what}"),
         )
-        return replace(front, tried=refined.tried)
+        return replace(front, tried=refined.tried, sensitivity=found)
 
     front = steps.take("search", Front, lambda: known, make, reporting.said.search)
     if front.chosen is None:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from trtbuild.reporting import said
-from trtbuild.reporting.delivery import MANIFEST, REPORT, files_of, inputs_read, warnings_of
+from trtbuild.reporting.comparison import compare, render_comparison
+from trtbuild.reporting.delivery import MANIFEST, PAGE, REPORT, files_of, inputs_read, warnings_of
 from trtbuild.reporting.document import as_text, files_of_manifest, manifest_document, report_document
+from trtbuild.reporting.html import render_html
 from trtbuild.reporting.log import render_log
 from trtbuild.reporting.markdown import render_report
 from trtbuild.reporting.speed import render_speed
 
 __all__ = [
     "MANIFEST",
+    "PAGE",
     "REPORT",
     "as_text",
+    "compare",
     "files_of",
     "files_of_manifest",
     "inputs_read",
     "manifest_document",
+    "render_comparison",
+    "render_html",
     "render_log",
     "render_report",
     "render_speed",

@@ -16,12 +16,14 @@ from trtbuild.artifacts import (
 )
 from trtbuild.content import json_digest
 from trtbuild.reporting.document import as_text, manifest_document, report_document
+from trtbuild.reporting.html import render_html
 from trtbuild.reporting.log import render_log
 from trtbuild.reporting.markdown import render_report
 from trtbuild.spec import Spec
 
 MANIFEST = Path("manifest.json")
 REPORT = Path("report.md")
+PAGE = Path("report.html")
 
 
 def inputs_read(spec: Spec, records: Sequence[StageRecord]) -> dict[str, str]:
@@ -65,14 +67,18 @@ def files_of(done: Build) -> dict[Path, StoredFile | str]:
     for model in done.packaged:
         for inside, file in model.files.items():
             files[Path("model_repository") / model.name / inside] = file
+        for inside, file in model.beside.items():
+            files[Path("model_repository") / inside] = file
     files[Path(f"{done.name}.{done.precision}.onnx")] = done.typed.model
     for companion in done.typed.model.companions:
         files[Path(companion.path.name)] = companion
     for file in next((v.golden for v in done.verifications if v.golden), ()):
         files[Path("golden") / file.path.name] = file
-    document = report_document(done)
+    manifest = manifest_document(done, files)
+    document = report_document(done, manifest)
     files[Path("report.json")] = as_text(document)
     files[REPORT] = render_report(document)
+    files[PAGE] = render_html(document)
     files[Path("build.log")] = render_log(done)
-    files[MANIFEST] = as_text(manifest_document(done, files))
+    files[MANIFEST] = as_text(manifest)
     return files

@@ -12,8 +12,12 @@ from typing import Any
 
 from trtbuild import __version__
 from trtbuild.artifacts import Build, EnginePlan, Estimate, Front, StoredFile, TriedTransform, Verification, to_json
+from trtbuild.reporting.parts import depth, derived, ranges
 
 SCHEMA = 1
+"""Of the manifest."""
+REPORT_SCHEMA = 2
+"""Of the report: 1 had no parts worked out from the others, and no HTML can be made of it."""
 
 _LONGEST = 5  # parts of an estimate that a report names
 
@@ -23,14 +27,24 @@ def as_text(document: Any) -> str:
     return json.dumps(document, indent=2) + "\n"
 
 
-def report_document(done: Build) -> dict[str, Any]:
-    """What was asked, what was done, what came of it."""
+def report_document(done: Build, manifest: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What was asked, what was done, what came of it, and what follows from that.
+
+    Args:
+        done: The build.
+        manifest: What ``manifest_document`` made of the same build: the digests that it pins stand in the report too.
+    """
+    return derived(_facts(done, manifest or {}))
+
+
+def _facts(done: Build, manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
+        "schema": REPORT_SCHEMA,
         "trtbuild": __version__,
         "model": done.name,
         "source": done.source,
         "passed": done.passed,
+        "spec": dict(done.asked),
         "asked": {
             "precision": done.precision,
             "targets": [to_json(p.target) for p in done.plans],
@@ -66,18 +80,27 @@ def report_document(done: Build) -> dict[str, Any]:
         },
         "sizes": {
             "fp32 onnx": done.exported.model.total_size,
+            "rewritten onnx": done.rewritten.model.total_size,
+            **({"equalized onnx": done.equalized.model.total_size} if done.equalized else {}),
             f"{done.precision} onnx": done.typed.model.total_size,
             **{f"plan {p.target.name}": p.plan.size for p in done.plans},
         },
+        "depth": depth(done),
+        "ranges": ranges(done.table),
         "plans": [_plan(p) for p in done.plans],
         "verifications": [_verification(v) for v in done.verifications],
         "benchmark": to_json(done.benchmark) if done.benchmark else None,
         "speed_gate": to_json(done.speed) if done.speed else None,
         "packages": [
-            {"name": m.name, "files": sorted(m.files), "serving": m.serving} for m in done.packaged
+            {
+                "name": m.name, "files": sorted(m.files), "serving": m.serving, "beside": sorted(m.beside),
+                "calls": m.calls, "flags": list(m.flags), "docker_run": m.docker_run,
+            }
+            for m in done.packaged
         ],
         "stages": [{"stage": r.stage, "hit": r.hit, "seconds": round(r.seconds, 3), "key": r.key} for r in done.stages],
         "versions": dict(done.versions),
+        "pinned": {side: dict(manifest.get(side, {})) for side in ("inputs", "outputs")},
     }  # fmt: skip
 
 
@@ -148,7 +171,7 @@ def manifest_document(done: Build, files: Mapping[Path, StoredFile | str]) -> di
 
     The report and the log hold times, so their digests are left out.
     """
-    lasting = {n: f for n, f in files.items() if n.name not in ("report.json", "report.md", "build.log")}
+    lasting = {n: f for n, f in files.items() if n.name not in ("report.json", "report.md", "report.html", "build.log")}
     return {
         "schema": SCHEMA,
         "trtbuild": __version__,

@@ -28,6 +28,7 @@ def render_report(document: Mapping[str, Any]) -> str:
         _precision(document),
         _graph(document),
         _bench(document),
+        _next_steps(document),
         _serving(document),
         _stages(document),
         _versions(document),
@@ -252,6 +253,12 @@ def _bench(d: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in ("## Speed", said, render_gate(d.get("speed_gate"))) if part)
 
 
+def _next_steps(d: Mapping[str, Any]) -> str:
+    """Also of a report from before there were any."""
+    lines = [f"{number}. **{step['do']}** {step['because']}" for number, step in enumerate(d.get("next_steps", ()), 1)]
+    return "## Next steps\n\n" + "\n".join(lines) if lines else ""
+
+
 def _serving(d: Mapping[str, Any]) -> str:
     if not d["packages"]:
         return "## Triton\n\nNothing was packaged: a gate did not pass." if not d["passed"] else ""
@@ -262,6 +269,11 @@ def _serving(d: Mapping[str, Any]) -> str:
         lines.append(
             f"`model_repository/{model['name']}`: " + ", ".join(f"`{f}`" for f in model["files"]) + f". {state}"
         )
+        if model.get("beside"):
+            beside = ", ".join(f"`{f}`" for f in model["beside"])
+            lines.append(f"Beside it {beside}; a client calls `{model['calls']}`.")
+        if model.get("docker_run"):
+            lines.append(f"```\n{model['docker_run']}\n```")
     return "\n\n".join(lines)
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from trtbuild.artifacts import (
+    Advice,
     Benchmark,
     CalibrationTable,
     Diagnosis,
@@ -157,6 +158,7 @@ def debug(done: Diagnosis) -> list[str]:
         f"first past {done.bound_db:g} dB: {done.first}" if done.first else f"no tensor is past {done.bound_db:g} dB"
     )
     lines = [f"outputs: {ended}, cosine {done.output_cosine:.6f}; {first}"]
+    lines += [f"wrong edit: {each}" for each in done.edits]
     for suspect in done.suspects:
         own = "makes NaN or Inf" if suspect.local_db is None else f"adds {suspect.local_db:.1f} dB"
         without = "NaN or Inf stay" if suspect.healed_db is None else f"{suspect.healed_db:.1f} dB without it"
@@ -166,6 +168,29 @@ def debug(done: Diagnosis) -> list[str]:
     if done.command:
         lines.append(f"reproduce: {done.command}")
     return [*lines, *done.notes]
+
+
+def advise(done: Advice) -> list[str]:
+    """What bounds the model, the next step, every step, and where the time goes."""
+    sizes = ", ".join(f"{axis}={size}" for axis, size in done.sizes.items()) or "its fixed sizes"
+    head = (
+        f"bound by {done.bound} on {done.estimate.target}: estimated {done.estimated_seconds * 1e3:.4g} ms a run at "
+        f"{sizes} in {done.precision}, some {done.launches} kernels"
+    )
+    lines = [head]
+    if done.latency_seconds is not None:
+        verdict = "are estimated to reach" if done.estimated_met else "are NOT estimated to reach"
+        lines.append(f"the steps below {verdict} {done.latency_seconds * 1e3:.4g} ms")
+    lines.append(f"next: {done.next.name}" if done.next else "next: nothing")
+    for step in done.steps:
+        time = f" (estimated {step.estimated_seconds * 1e3:.4g} ms)" if step.estimated_seconds is not None else ""
+        lines.append(f"{step.verdict:<10} {step.name}: {step.why}{time if step.verdict == 'do' else ''}")
+        lines += [f"{'':<10}     {line}" for line in step.how]
+    profile = done.profile
+    lines.append(f"measured here, {profile.provider}, {profile.seconds * 1e3:.4g} ms in all nodes:")
+    for word, shares in (("operator", profile.operators), ("module", profile.modules), ("node", profile.nodes)):
+        lines += [f"  {s.share:4.0%}  {word} {s.name}" + (f" x {s.nodes}" if s.nodes > 1 else "") for s in shares[:4]]
+    return [*lines, *done.estimate.assumed, *done.notes]
 
 
 def bench(done: Benchmark) -> list[str]:
@@ -194,8 +219,9 @@ def speed(gate: SpeedGate) -> str:
 
 def package(done: TritonModel) -> list[str]:
     """Files of the folder, and what to know before serving."""
-    plans = [f"{name} {human_size(file.size)}" for name, file in done.files.items()]
-    return [f"Triton model {done.name}: {len(done.plans)} plan(s)", *plans, *done.notes]
+    files = [f"{name} {human_size(file.size)}" for name, file in {**done.files, **done.beside}.items()]
+    start = [f"start it: {done.docker_run}"] if done.docker_run else []
+    return [f"Triton model {done.name}: {len(done.plans)} plan(s)", *files, *done.notes, *start]
 
 
 def shares(work: Mapping[str, float]) -> str:

@@ -37,6 +37,7 @@ class Proof:
         profiles: Sizes of the dynamic axes; a few guesses are tried without.
         thorough: Whether to compare the tensors inside the graph too, and at more and odd sizes.
         folder: Where weights lie that are not in memory, for both graphs.
+        feeds: What to run on; random values at those sizes without.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Proof:
         *,
         thorough: bool,
         folder: Path | None = None,
+        feeds: Sequence[Mapping[str, NDArray[Any]]] = (),
     ) -> None:
         import numpy as np
 
@@ -64,8 +66,9 @@ class Proof:
             plain = session(model, folder=folder)
         except InvalidOnnxError:  # an operator of a plugin, say
             return
-        for sizes in _sizes(model, profiles, thorough=thorough):
-            feed = random_feed(onnxfile.inputs(model), sizes, {}, random)
+        inputs = onnxfile.inputs(model)
+        made = (random_feed(inputs, sizes, {}, random) for sizes in _sizes(model, profiles, thorough=thorough))
+        for feed in feeds or made:
             try:
                 got = run(plain, feed)
             except InvalidOnnxError:  # a size the model cannot take: not the rewrite's doing

@@ -7,7 +7,7 @@ are left out, for no source gives their time: so all of them are too low, and ra
 
 from __future__ import annotations
 
-from trtbuild.roofline.graphs import PRECISIONS, graph_estimate, graph_estimates
+from trtbuild.roofline.graphs import PRECISIONS, graph_estimate, graph_estimates, override_share
 from trtbuild.roofline.kernels import plan_estimate
 from trtbuild.roofline.nodes import NodeWork, matrix_work
 from trtbuild.roofline.rates import Limit, Roofline, roofline
@@ -20,6 +20,7 @@ __all__ = [
     "graph_estimate",
     "graph_estimates",
     "matrix_work",
+    "override_share",
     "plan_estimate",
     "roofline",
 ]

@@ -10,9 +10,11 @@ from typing import Any
 from trtbuild.artifacts import QUANTIZED, Target
 from trtbuild.errors import SpecError, UsageError
 from trtbuild.spec.build import BuildSpec
-from trtbuild.spec.model import AccuracySpec, CalibrationSpec, InputSpec, ModelSpec, Spec, TritonSpec
+from trtbuild.spec.model import AccuracySpec, CalibrationSpec, InputSpec, ModelSpec, Spec
 from trtbuild.spec.profiles import check_profiles
 from trtbuild.spec.targets import check_capability, check_precision, check_target, resolve_target, shipped_targets
+from trtbuild.spec.triton import StepSpec, StepTensorSpec, TritonSpec
+from trtbuild.spec.written import as_written
 
 __all__ = [
     "AccuracySpec",
@@ -21,7 +23,10 @@ __all__ = [
     "InputSpec",
     "ModelSpec",
     "Spec",
+    "StepSpec",
+    "StepTensorSpec",
     "TritonSpec",
+    "as_written",
     "check_capability",
     "check_precision",
     "check_profiles",

@@ -10,9 +10,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from trtbuild.artifacts import CALIBRATED, AxisRange, NodePrecision, OptimizationProfile, Precision, TensorSpec
 from trtbuild.registry import nearest_hint
 from trtbuild.spec.build import BuildSpec
+from trtbuild.spec.cost import CostSpec
 from trtbuild.spec.profiles import Profile
 from trtbuild.spec.speed import SpeedSpec
 from trtbuild.spec.targets import TargetSpec
+from trtbuild.spec.triton import TritonSpec
 
 DTypeName = Literal[
     "float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool"
@@ -26,12 +28,6 @@ def _not_dynamic(value: Any) -> Any:
             "do that for blocks in NVFP4 and MXFP8 only, which trtbuild does not write; take int8 or fp8 with a "
             "calibration block, or int8_weights, which needs no ranges"
         )
-    return value
-
-
-def _quoted(value: Any) -> Any:
-    if isinstance(value, float):
-        raise ValueError(f'{value} was read as a number; write it in quotes, such as "{value:.2f}"')  # noqa: TRY004
     return value
 
 
@@ -199,17 +195,6 @@ class RewriteSpec(_Strict):
     )
 
 
-class TritonSpec(_Strict):
-    """The Triton model folder."""
-
-    release: Annotated[str, BeforeValidator(_quoted)] = Field(
-        "26.04", pattern=r"^\d\d\.\d\d$", description='Triton release that will serve it, for example "26.04".'
-    )
-    max_queue_delay_us: int = Field(500, ge=0, description="How long the batcher may wait for more requests, µs.")
-    instances: int = Field(1, ge=1, description="Model instances a GPU.")
-    response_cache: bool = Field(False, description="Whether Triton may answer a repeated request from its cache.")
-
-
 class Spec(_Strict):
     """trtbuild.yaml: a model, what to make of it, and for what."""
 
@@ -241,6 +226,7 @@ class Spec(_Strict):
     build: BuildSpec = Field(default_factory=BuildSpec)
     speed: SpeedSpec = Field(default_factory=SpeedSpec)
     triton: TritonSpec = Field(default_factory=TritonSpec)
+    cost: CostSpec | None = None
     output: str = Field("build", description="Folder for the results, relative to the spec.")
     _folder: Path = PrivateAttr(default_factory=Path.cwd)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from trtbuild.backends import BACKENDS
 from trtbuild.errors import SpecError
 from trtbuild.registry import nearest_hint
 
@@ -52,21 +51,6 @@ def release(name: str) -> Release:
     return releases()[name]
 
 
-def serving(backend: str, version: str, release_name: str) -> str:
-    """``triton`` when a release's TensorRT backend loads a plan built by this TensorRT, else why it does not."""
-    there = release(release_name)
-    if not BACKENDS.load(backend).LOADED_BY_TRITON:
-        return (
-            f"built by {backend} {version}: the TensorRT backend of Triton {there.name} loads plans of TensorRT "
-            f"{there.tensorrt or '(unknown)'} only; serve it with a Triton backend linked against {backend}, or build "
-            "with backend tensorrt"
-        )
-    if there.tensorrt is None:
-        return f"nobody knows which TensorRT is in Triton {there.name}"
-    if _numbers(version)[:3] != _numbers(there.tensorrt)[:3]:
-        return f"built by TensorRT {version}, Triton {there.name} has {there.tensorrt}: build with that version"
-    return "triton"
-
-
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
+    """A version's numbers, to be compared."""
     return tuple(int(part) for part in version.split(".") if part.isdigit())

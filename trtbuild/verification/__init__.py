@@ -7,6 +7,7 @@ tolerances holds and knows nothing of tasks, so the judging is ours: ``metrics``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,29 +97,19 @@ def verify(
     chosen = rule or fallback
     known = tuple(inputs) if inputs is not None else _inputs(before, after)
     task = TaskMetric(chosen, folder or Path.cwd()) if chosen.is_task else None
-    statistics: dict[str, PairStatistics] = {}
-    kept: list[golden.GoldenRequest] = []
-    first: Sample | None = None
-    digests, rows = [], 0
+    seen = _Seen(task, golden_requests if golden_folder is not None else 0)
     for sample, left, right in _pairs(before, after, _checked(samples, known, profiles, set(calibrated_on))):
-        _compare(statistics, left, right)
-        if task is not None:
-            task.add(left, right, sample.labels, sample.rows)
-        if golden_folder is not None and len(kept) < golden_requests:
-            kept.append(golden.GoldenRequest(sample.feed, left))
-        first = first or sample
-        digests.append(sample.labelled_digest)
-        rows += sample.rows
-        on_sample(rows)
-    if first is None:
+        seen.add(sample, left, right)
+        on_sample(seen.rows)
+    if seen.first is None:
         raise FeedError("there is no held-out sample", place="accuracy.data", hint="the reader must yield at least one")
-    outputs = tuple(s.result() for s in statistics.values())
+    outputs = tuple(s.result() for s in seen.statistics.values())
     score = task.result() if task else None
-    shapes, at_shapes = _at_other_sizes(before, after, first, known, profiles, _looser(chosen, fallback))
+    shapes, at_shapes = _at_other_sizes(before, after, seen.first, known, profiles, _looser(chosen, fallback))
     kept_files: tuple[StoredFile, ...] = ()
-    if golden_folder is not None and kept:
+    if golden_folder is not None and seen.kept:
         held_to = _fields(fallback if chosen.is_task else chosen)
-        recorded = golden.record(golden_folder, known, kept, reference=before.digest, rule=held_to)
+        recorded = golden.record(golden_folder, known, seen.kept, reference=before.digest, rule=held_to)
         kept_files = recorded.all_files()
     return Verification(
         subject=after.kind,
@@ -128,13 +119,47 @@ def verify(
         outputs=outputs,
         task=score,
         gates=(*judge(chosen, outputs, score), *at_shapes),
-        samples=rows,
+        samples=seen.rows,
         synthetic=isinstance(samples, Samples) and samples.synthetic,
-        data=json_digest(digests),
+        data=json_digest(seen.digests),
         notes=after.notes,
         shapes=shapes,
         golden=kept_files,
     )
+
+
+@dataclass
+class _Seen:
+    """What is gathered over the samples.
+
+    Attributes:
+        task: The task metric; None where the rule has none.
+        keep: How many samples to keep as golden requests.
+        statistics: Output name to its comparison so far.
+        digests: Of the samples.
+        rows: Their rows.
+        kept: The first of them, with the reference's answers.
+        first: The first one.
+    """
+
+    task: TaskMetric | None
+    keep: int
+    statistics: dict[str, PairStatistics] = field(default_factory=dict)
+    digests: list[str] = field(default_factory=list)
+    rows: int = 0
+    kept: list[golden.GoldenRequest] = field(default_factory=list)
+    first: Sample | None = None
+
+    def add(self, sample: Sample, reference: Outputs, subject: Outputs) -> None:
+        """Takes one sample with both sides' outputs."""
+        _compare(self.statistics, reference, subject)
+        if self.task is not None:
+            self.task.add(reference, subject, sample.labels, sample.rows)
+        if len(self.kept) < self.keep:
+            self.kept.append(golden.GoldenRequest(sample.feed, reference))
+        self.first = self.first or sample
+        self.digests.append(sample.labelled_digest)
+        self.rows += sample.rows
 
 
 def verify_against(recorded: golden.GoldenRequests, subject: Comparable, *, rule: Rule | None = None) -> Verification:

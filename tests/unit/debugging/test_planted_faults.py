@@ -146,6 +146,8 @@ def test_verify_fails_debug_names_the_node_and_the_reduced_model_fails(case, typ
     assert (worst.node, worst.cause) == (culprit, cause)
     assert words in worst.explanation
     assert found.first is not None
+    if cause == "bad scale":
+        assert found.advice[0].startswith(f"calibration: {{method: mse}}  # bad scales at {culprit}")
     reduced = onnxfile.load(tmp_path / "reduced" / "subject.onnx")
     assert len(reduced.graph.node) <= 10
     with np.load(tmp_path / "reduced" / "inputs" / "000.npz") as arrays:

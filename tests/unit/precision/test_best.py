@@ -19,13 +19,13 @@ from trtbuild.errors import IntegrityError, PrecisionError, SpecError
 from trtbuild.feeds import Sample
 from trtbuild.matrixops import node_precisions
 from trtbuild.precision import assign_precision
-from trtbuild.precision.best import find_front, refine_weights
-from trtbuild.precision.floor import Floor
-from trtbuild.precision.judging import Judge
 from trtbuild.precision.mixed import write_mixed
-from trtbuild.precision.rounding import round_weights
-from trtbuild.precision.search import assignment_of
-from trtbuild.precision.sensitivity import measure
+from trtbuild.precision.refining.rounding import round_weights
+from trtbuild.precision.searching.best import find_front, refine_weights
+from trtbuild.precision.searching.floor import Floor
+from trtbuild.precision.searching.judging import Judge
+from trtbuild.precision.searching.search import assignment_of
+from trtbuild.precision.searching.sensitivity import measure
 from trtbuild.quantization import Fidelity, place
 
 RATES = TargetRates("gpu", {"fp16": 1e12, "int8": 2e12, "fp32": 2.5e11}, 1e13)

@@ -5,7 +5,7 @@ import pytest
 from onnx_models import cnn, mlp, tensor
 
 from trtbuild.artifacts import TargetRates
-from trtbuild.precision.costs import NodeWork, costs_of, matrix_work, roofline
+from trtbuild.precision.searching.costs import NodeWork, costs_of, matrix_work, roofline
 from trtbuild.spec import shipped_targets
 
 RATES = TargetRates("gpu", {"fp16": 100e12, "int8": 200e12, "fp32": 25e12}, 1e12, "made up")

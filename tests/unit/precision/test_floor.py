@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trtbuild.precision.floor import Floor, judged, student_95
+from trtbuild.precision.searching.floor import Floor, judged, student_95
 from trtbuild.quantization.fidelity import EXACT_DB, RowErrors
 
 

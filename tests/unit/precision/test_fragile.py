@@ -8,7 +8,7 @@ from onnx_models import model, node, run, save, tensor, weights
 
 from trtbuild.emulation import emulate
 from trtbuild.precision import assign_precision
-from trtbuild.precision.lower import lower
+from trtbuild.precision.lowering.lower import lower
 
 both = pytest.mark.parametrize("precision", ["fp16", "bf16"])
 

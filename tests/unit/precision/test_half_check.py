@@ -3,8 +3,8 @@ import pytest
 from onnx_models import mlp, model, node, random_feed, run, weights
 
 from trtbuild.emulation import emulate
-from trtbuild.precision.half_check import check_half, lower_checked
-from trtbuild.precision.lower import lower
+from trtbuild.precision.lowering.half_check import check_half, lower_checked
+from trtbuild.precision.lowering.lower import lower
 
 
 def overflowing():

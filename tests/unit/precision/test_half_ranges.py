@@ -7,7 +7,7 @@ from onnx import TensorProto
 from onnx_models import measured, model, node, run, tensor, weights
 
 from trtbuild.emulation import emulate
-from trtbuild.precision.lower import lower
+from trtbuild.precision.lowering.lower import lower
 
 
 def held(proto, feed, *, atol=0.02, ranges=True, **how):

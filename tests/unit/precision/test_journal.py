@@ -3,7 +3,7 @@ import json
 import pytest
 
 from trtbuild.errors import OutputError
-from trtbuild.precision.journal import Journal
+from trtbuild.precision.searching.journal import Journal
 
 
 def test_what_was_added_is_there_when_it_is_opened_again(tmp_path):

@@ -8,7 +8,7 @@ from trtbuild.emulation import emulate
 from trtbuild.errors import PrecisionError
 from trtbuild.matrixops import node_precisions
 from trtbuild.precision import assign_precision
-from trtbuild.precision.lower import lower
+from trtbuild.precision.lowering.lower import lower
 
 LOW = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 both = pytest.mark.parametrize("precision", ["fp16", "bf16"])

@@ -15,7 +15,7 @@ from trtbuild.emulation import emulate
 from trtbuild.engine import compile as build_plan
 from trtbuild.engine import typed_from_file
 from trtbuild.matrixops import node_precisions
-from trtbuild.precision.lower import lower
+from trtbuild.precision.lowering.lower import lower
 from trtbuild.quantization import place, write_qdq
 
 RTX = Target("sm89", "tensorrt_rtx", "8.9")

@@ -5,7 +5,7 @@ from onnx_text import parsed
 
 from trtbuild.errors import PrecisionError
 from trtbuild.onnxfile import opset
-from trtbuild.precision.opset import raise_opset
+from trtbuild.precision.lowering.opset import raise_opset
 
 
 def one(op, *, version=17, **attributes):

@@ -7,8 +7,8 @@ from trtbuild.calibration import calibrate
 from trtbuild.content import feed_digest
 from trtbuild.errors import UsageError
 from trtbuild.feeds import Sample
-from trtbuild.precision.bias_correction import correct_biases
-from trtbuild.precision.refinement import REFINEMENTS, refine
+from trtbuild.precision.refining.bias_correction import correct_biases
+from trtbuild.precision.refining.refinement import REFINEMENTS, refine
 from trtbuild.quantization import place, write_qdq
 
 IMAGE = [("x", ["n", 4, 3, 3])]

@@ -9,10 +9,10 @@ from onnx_models import model, node, run, save, weights
 from trtbuild.calibration import calibrate
 from trtbuild.content import feed_digest
 from trtbuild.feeds import Sample
-from trtbuild.precision import moments as second_moments
-from trtbuild.precision.moments import Wanted, moments
-from trtbuild.precision.refinement import refine
-from trtbuild.precision.rounding import compensate, round_weights
+from trtbuild.precision.refining import moments as second_moments
+from trtbuild.precision.refining.moments import Wanted, moments
+from trtbuild.precision.refining.refinement import refine
+from trtbuild.precision.refining.rounding import compensate, round_weights
 from trtbuild.quantization import FORMATS, place, quantize_weight, write_qdq
 
 INT8, INT4 = FORMATS["int8"], FORMATS["int4"]
@@ -36,7 +36,7 @@ def noise(x, weight, numbers, steps):
 
 def test_one_channel_after_the_other_is_rounded_as_by_hand(monkeypatch):
     """Two equal channels: what the first one rounds off, the second one is to take up."""
-    monkeypatch.setattr("trtbuild.precision.rounding.DAMPING", 1e-9)
+    monkeypatch.setattr("trtbuild.precision.refining.rounding.DAMPING", 1e-9)
     square = np.array([[1.0, 1.0], [1.0, 1.0]]) + 1e-6 * np.eye(2)
     weight = np.array([[0.4], [0.4]])
     numbers = compensate(weight, np.ones((2, 1)), INT8, square, square)
@@ -47,7 +47,7 @@ def test_one_channel_after_the_other_is_rounded_as_by_hand(monkeypatch):
 @pytest.mark.parametrize("seed", range(5))
 def test_the_error_is_near_the_least_of_all_numbers_there_are(seed, monkeypatch):
     """Against every choice of two neighbouring numbers for eight weights: the nearest ones have 4 to 35 times it."""
-    monkeypatch.setattr("trtbuild.precision.rounding.DAMPING", 0.01)
+    monkeypatch.setattr("trtbuild.precision.refining.rounding.DAMPING", 0.01)
     x = correlated(400, 8, seed).astype(float)
     weight = weights((8, 1), seed, 3.0).astype(float)
     ones = np.ones_like(weight)

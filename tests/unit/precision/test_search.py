@@ -5,10 +5,10 @@ import math
 import pytest
 
 from trtbuild.artifacts import NodeSensitivity, SensitivityTable, TargetRates
-from trtbuild.precision.chain import Option, chain, options_of, worth_taking
-from trtbuild.precision.costs import Costs, NodeWork, roofline
-from trtbuild.precision.floor import Floor, Judged
-from trtbuild.precision.search import allowed_noise, assignment_of, search
+from trtbuild.precision.searching.chain import Option, chain, options_of, worth_taking
+from trtbuild.precision.searching.costs import Costs, NodeWork, roofline
+from trtbuild.precision.searching.floor import Floor, Judged
+from trtbuild.precision.searching.search import allowed_noise, assignment_of, search
 
 NOISES = {"a": 1e-3, "b": 4e-3, "c": 2e-5, "d": 3e-4, "e": 2.5e-3, "f": 1e-6}
 MACS = {"a": 40, "b": 10, "c": 80, "d": 20, "e": 30, "f": 5}

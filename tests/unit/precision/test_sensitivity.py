@@ -10,8 +10,8 @@ from trtbuild.calibration import calibrate
 from trtbuild.content import feed_digest
 from trtbuild.errors import IntegrityError, UsageError
 from trtbuild.feeds import Sample
-from trtbuild.precision.attribution import attribute
-from trtbuild.precision.sensitivity import hold_formats, measure, table_rows
+from trtbuild.precision.searching.attribution import attribute
+from trtbuild.precision.searching.sensitivity import hold_formats, measure, table_rows
 from trtbuild.quantization import Fidelity, place, write_qdq
 
 
@@ -119,7 +119,7 @@ def test_a_journal_spares_what_was_measured(cnn, tmp_path, monkeypatch):
     path, table, placement, data = cnn
     first = measure(path, table, data, how="exact", journal=tmp_path / "j")
     ran = []
-    monkeypatch.setattr("trtbuild.precision.sensitivity._Run.noise", lambda *a: ran.append(a) or 1.0)
+    monkeypatch.setattr("trtbuild.precision.searching.sensitivity._Run.noise", lambda *a: ran.append(a) or 1.0)
     again = measure(path, table, data, how="exact", journal=tmp_path / "j")
     assert again == first
     assert ran == []

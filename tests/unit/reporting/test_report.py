@@ -5,82 +5,24 @@ from pathlib import Path
 
 import pytest
 from onnx_models import matmul, random_feed, save
-from plan_values import X, Y, plan, proof
+from plan_values import proof
+from report_values import build
 
 from trtbuild.artifacts import (
-    AppliedEdit,
     Benchmark,
-    Build,
-    CalibrationTable,
-    DeclinedMatch,
-    EngineLayer,
-    EngineLayers,
     Estimate,
-    ExportedOnnx,
     GpuState,
     Latency,
     PartEstimate,
-    PrecisionShare,
     ProfileAdvice,
-    RewrittenOnnx,
-    ShapeParity,
     SpeedGate,
     SpeedResult,
-    StageRecord,
-    StoredFile,
     TaskScore,
-    TensorRange,
     Timing,
     TritonModel,
-    TypedOnnx,
 )
-from trtbuild.reporting import as_text, manifest_document, render_log, render_report, report_document, said
+from trtbuild.reporting import as_text, files_of, manifest_document, render_log, render_report, report_document, said
 from trtbuild.verification import verify
-
-
-def build(folder, **changes):
-    model = StoredFile.of(save(matmul(), folder / "m.onnx"))
-    one = dataclasses.replace(
-        plan(folder),
-        work=PrecisionShare({"int8": 0.75, "fp32": 0.25}, {"a": "int8", "b": "fp32"}, {"b": ("int8", "fp32")}),
-        layers=EngineLayers((EngineLayer("k", "gemm", "int8", ("a",)),)),
-    )
-    done = Build(
-        name="net",
-        source="model.py:load",
-        inputs={"spec": "1" * 64, "model": "f" * 64, "calibration data": "d" * 64},
-        precision="int8",
-        calibration_reader="data.py:batches",
-        exported=ExportedOnnx(
-            model, (X,), (Y,), 20, "dynamo", (ShapeParity({"x": (1, 3, 8)}, 1e-6, 1e-7),), ("an export note",)
-        ),
-        rewritten=RewrittenOnnx(
-            model,
-            (X,),
-            (Y,),
-            (AppliedEdit("conv_batchnorm", "bn", "folded | into conv"), AppliedEdit("constant_nodes", "c", "kept")),
-            (DeclinedMatch("conv_batchnorm", "bn2", "another node reads it"),),
-            9,
-            7,
-        ),
-        equalized=None,
-        front=None,
-        table=CalibrationTable("g", "entropy", "d", 512, ("s",), False, {"x": TensorRange(1.0, -1.0, 2.0, 0.01)}),
-        typed=TypedOnnx(
-            model, (X,), (Y,), "int8", {"a": "int8", "b": "fp32"}, {}, {"b": "a product of two activations"}
-        ),
-        plans=(one,),
-        verifications=(proof(),),
-        benchmark=None,
-        packaged=(TritonModel("net", {"config.pbtxt": model}, {}, "triton"),),
-        stages=(
-            StageRecord("export", "k" * 64, {"model": "f" * 64}, False, 1.25, ("headline", "detail")),
-            StageRecord("verify", "e" * 64, {}, True, 0, ()),
-        ),
-        versions={"onnx": "1.2.3", "trtbuild": "0"},
-        warnings=("read this first",),
-    )
-    return dataclasses.replace(done, **changes)
 
 
 def test_the_document_is_json_and_the_report_is_made_from_it_alone(tmp_path):
@@ -268,3 +210,17 @@ def test_an_estimate_is_called_one_wherever_it_stands(tmp_path):
     assert "| l4 | 21.0 | 28.0 | compute 100 % | batch 8 | 5 take 71%: `gemm_1`" in text
     assert "- l4: a guess\n- l4: 1 kernels are estimated too low" in text
     assert "stimate" not in render_report(report_document(build(tmp_path))), "nothing is said where there is none"
+
+
+def test_what_goes_with_a_triton_folder_is_in_the_build_and_in_the_report(tmp_path):
+    done = build(tmp_path)
+    file = done.packaged[0].files["config.pbtxt"]
+    model = TritonModel(
+        "net", {"config.pbtxt": file}, {}, "triton", beside={"net_ensemble/config.pbtxt": file}, calls="net_ensemble",
+        flags=("--a",), docker_run="docker run it",
+    )  # fmt: skip
+    done = dataclasses.replace(done, packaged=(model,))
+    assert Path("model_repository/net_ensemble/config.pbtxt") in files_of(done)
+    text = render_report(report_document(done))
+    assert "docker run it" in text
+    assert "a client calls `net_ensemble`" in text

@@ -10,7 +10,7 @@ from onnx import TensorProto
 from onnx_models import model, node, tensor, weights
 
 from trtbuild.onnxrun import run, session
-from trtbuild.rewriter import _with_shapes
+from trtbuild.rewriter.forms import with_shapes
 from trtbuild.rewriter.graph import GraphView
 from trtbuild.rewriter.sizes import copies_axes, sizes
 
@@ -38,7 +38,7 @@ def shaped(names):
 
 
 def view(proto):
-    graph = gs.import_onnx(_with_shapes(proto))
+    graph = gs.import_onnx(with_shapes(proto))
     return GraphView(graph), graph.tensors()
 
 

@@ -7,7 +7,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 
 from trtbuild.errors import AccuracyError, IntegrityError, SpecError
 from trtbuild.triton import package
-from trtbuild.triton.releases import release, releases, serving
+from trtbuild.triton.releases import release, releases
 
 
 def packaged(plans, proofs, folder, **options):
@@ -98,6 +98,7 @@ def test_rtx_plans_say_that_triton_does_not_load_them(tmp_path):
     done = packaged([plan(tmp_path)], [proof()], tmp_path)
     assert done.serving != "triton"
     assert "tensorrt_rtx 1.7.1.116" in done.notes[0]
+    assert done.docker_run == "", "a line that is known to fail is not printed"
 
 
 def test_a_plan_of_the_releases_own_tensorrt_is_served(tmp_path):
@@ -105,7 +106,17 @@ def test_a_plan_of_the_releases_own_tensorrt_is_served(tmp_path):
     one = plan(tmp_path, "9.0", backend="tensorrt", version=there.tensorrt)
     done = packaged([one], [proof()], tmp_path, release=there.name)
     assert (done.serving, done.notes) == ("triton", ())
-    assert "has" in serving("tensorrt", "1.2.3", there.name)
+    assert f"tritonserver:{there.name}-py3" in done.docker_run
+    weak = next(r for r in releases().values() if r.weak and r.tensorrt)
+    leaning = packaged(
+        [dataclasses.replace(one, backend_version=weak.tensorrt)], [proof()], tmp_path, release=weak.name
+    )
+    assert (leaning.serving, weak.evidence in leaning.notes[0]) == ("triton", True)
+    other = dataclasses.replace(one, backend_version="8.2.3")
+    assert (
+        f"Triton {there.name} has {there.tensorrt}"
+        in packaged([other], [proof()], tmp_path, release=there.name).serving
+    )
 
 
 def test_an_unknown_release_is_refused_with_the_nearest(tmp_path):
