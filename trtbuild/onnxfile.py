@@ -6,9 +6,9 @@ weights, external data outside the model's folder. Saving is deterministic, so e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from trtbuild import onnxwire
 from trtbuild.artifacts import StoredFile, TensorSpec
@@ -24,6 +24,7 @@ EXTERNAL_DATA_ABOVE = 1 << 30
 OLDEST_OPSET = 17
 
 _SMALL = 4096  # bytes of a weight whose values shape inference may need
+_CHUNK = 1 << 20  # bytes copied at a time
 _ALIGNED = 4096  # bytes: weights begin where a memory page does, so that a reader can map them
 
 
@@ -90,7 +91,9 @@ def outline(path: Path) -> ModelProto:
     _hold_file(path)
     found = onnxwire.outline(path, _SMALL)
     if found is None or any(t.external_data for t in _tensors(found[0].graph)):
-        return load(path, weights=False)
+        light = load(path, weights=False)
+        _hold_data(light, path)
+        return light
     model, places = found
     _hold_graph(model, path)
     for number, (start, length) in places.items():
@@ -99,6 +102,19 @@ def outline(path: Path) -> ModelProto:
             tensor.external_data.add(key=key, value=str(value))
         tensor.data_location = TensorProto.EXTERNAL
     return model
+
+
+def _hold_data(model: ModelProto, path: Path) -> None:
+    """Refuses data files that end before the weights in them do."""
+    for tensor in _tensors(model.graph):
+        if tensor.external_data:
+            file, start, size = _place(tensor, path.parent)
+            if start + size > file.stat().st_size:
+                raise InvalidOnnxError(
+                    f"its external data cannot be read: {file.name} ends before weight {tensor.name!r} does",
+                    place=str(path),
+                    hint="copy the data file along",
+                )
 
 
 def external_files(model: ModelProto, path: Path) -> tuple[Path, ...]:
@@ -176,6 +192,45 @@ def save(model: ModelProto, path: Path, *, folder: Path | None = None) -> Stored
     return StoredFile.of(path)
 
 
+def save_whole(model: ModelProto, path: Path, folder: Path) -> StoredFile:
+    """Writes a model into one file: the same as with all weights in memory, and they never are.
+
+    Args:
+        model: The model; left unchanged, unless its weights are too many for one file.
+        path: The ``.onnx`` file to write.
+        folder: Where weights lie that are not in memory.
+    """
+    stored = {n: t for n, t in enumerate(model.graph.initializer) if t.external_data}
+    inner = any(t.external_data for t in _tensors(model.graph)) and not stored  # in the values of a node
+    places = {number: _place(t, folder) for number, t in stored.items()}
+    sizes = {number: size for number, (_, _, size) in places.items()}
+    if inner or weight_bytes(model) + sum(sizes.values()) > EXTERNAL_DATA_ABOVE:
+        return save(model, path, folder=folder)
+    fresh = path.with_name(f"{path.name}.part")  # weights may lie in what is replaced
+    with fresh.open("wb") as stream:
+        for part in onnxwire.embedded(model.SerializeToString(deterministic=True), sizes):
+            if isinstance(part, bytes):
+                stream.write(part)
+            else:
+                _copy_bytes(*places[part], stream)
+    fresh.replace(path)
+    return StoredFile.of(path)
+
+
+def _place(tensor: TensorProto, folder: Path) -> tuple[Path, int, int]:
+    """The file that a weight lies in, where it begins, and how many bytes it has."""
+    said = {e.key: e.value for e in tensor.external_data}
+    file, start = folder / said["location"], int(said.get("offset", 0))
+    return file, start, int(said["length"]) if "length" in said else file.stat().st_size - start
+
+
+def _copy_bytes(file: Path, start: int, size: int, to: BinaryIO) -> None:
+    with file.open("rb") as stream:
+        stream.seek(start)
+        while size and (chunk := stream.read(min(size, _CHUNK))):
+            size -= to.write(chunk)
+
+
 def _save_from(model: ModelProto, path: Path, folder: Path) -> StoredFile:
     """Moves every weight that is on disk, or large, into the data file beside ``path``."""
     data = path.with_name(f"{path.name}.data")
@@ -188,7 +243,8 @@ def _save_from(model: ModelProto, path: Path, folder: Path) -> StoredFile:
 def _move_weights(model: ModelProto, data: Path, folder: Path) -> None:
     from onnx import TensorProto
 
-    with data.open("wb") as stream:
+    fresh = data.with_name(f"{data.name}.part")  # weights may lie in what is replaced
+    with fresh.open("wb") as stream:
         for tensor in _tensors(model.graph):
             if not tensor.external_data and len(tensor.raw_data) <= _SMALL:
                 continue
@@ -201,6 +257,14 @@ def _move_weights(model: ModelProto, data: Path, folder: Path) -> None:
             for key, value in (("location", data.name), ("offset", start), ("length", len(raw))):
                 tensor.external_data.add(key=key, value=str(value))
             tensor.data_location = TensorProto.EXTERNAL
+    fresh.replace(data)
+
+
+def outlined(path: Path) -> tuple[ModelProto, Path]:
+    """As ``outline``, with the folder that its weights lie in: a link's own weights lie beside what it points to."""
+    model = outline(path)
+    itself = any(_location(t) == path.resolve().name for t in model.graph.initializer)
+    return model, path.resolve().parent if itself else path.parent
 
 
 def with_weights_on_disk(path: Path, folder: Path) -> tuple[ModelProto, Path]:
@@ -213,10 +277,9 @@ def with_weights_on_disk(path: Path, folder: Path) -> tuple[ModelProto, Path]:
     Returns:
         The model, and the folder that the file with its weights lies in.
     """
-    model = outline(path)
+    model, place = outlined(path)
     if any(t.external_data for t in _tensors(model.graph)):
-        itself = any(_location(t) == path.resolve().name for t in model.graph.initializer)
-        return model, path.resolve().parent if itself else path.parent
+        return model, place
     _move_weights(model, folder / f"{path.name}.data", folder)
     light = type(model)()
     light.ParseFromString(model.SerializeToString())  # the old message would keep what was cleared until it goes
@@ -254,6 +317,34 @@ def without_weights(
     return light
 
 
+def with_graph(model: ModelProto, nodes: Iterable[NodeProto], weights: Iterable[TensorProto]) -> ModelProto:
+    """A copy with other nodes and weights, and no copy of those it had: protobuf keeps what is taken out of a message.
+
+    Args:
+        model: The model; left unchanged.
+        nodes: The copy's nodes.
+        weights: The copy's weights.
+    """
+    copy = type(model)()
+    for descriptor, value in model.ListFields():
+        if descriptor.name != "graph":
+            _set(copy, descriptor.name, value)
+    for descriptor, value in model.graph.ListFields():
+        if descriptor.name not in ("node", "initializer"):
+            _set(copy.graph, descriptor.name, value)
+    copy.graph.node.extend(nodes)
+    copy.graph.initializer.extend(weights)
+    return copy
+
+
+def _set(message: Any, field: str, value: Any) -> None:
+    """Sets a field to a value of another message of its kind."""
+    if isinstance(value, (str, bytes, int, float)):
+        setattr(message, field, value)
+    else:
+        getattr(message, field).MergeFrom(value)
+
+
 def inferred(model: ModelProto) -> list[ValueInfoProto]:
     """Type and shape of every tensor that ONNX can infer, inputs and outputs among them."""
     import onnx
@@ -286,13 +377,15 @@ def weight_bytes(model: ModelProto) -> int:
     return sum(len(t.raw_data) for t in _tensors(model.graph))
 
 
-def check(model: ModelProto, place: str, *, saved: StoredFile | None = None) -> None:
+def check(model: ModelProto, place: str, *, saved: StoredFile | None = None, lean: bool = False) -> None:
     """Holds a model to ONNX's own checker and to what TensorRT does not check.
 
     Args:
         model: The model; its weights are in memory, or on disk beside ``saved``.
         place: How to name it in an error.
         saved: Where it lies on disk; a model beyond protobuf's limit is checked from there.
+        lean: Whether ONNX's checker sees a large weight as an input of its type and shape, so that none is copied
+            into it: for what we wrote ourselves.
 
     Raises:
         InvalidOnnxError: Malformed, an opset outside of what is supported, or NaN or Inf among the weights.
@@ -309,7 +402,9 @@ def check(model: ModelProto, place: str, *, saved: StoredFile | None = None) -> 
         )
     on_disk = any(t.external_data for t in _tensors(model.graph))
     try:
-        if weight_bytes(model) < EXTERNAL_DATA_ABOVE and not on_disk:
+        if lean:
+            onnx.checker.check_model(without_weights(model), full_check=True)
+        elif weight_bytes(model) < EXTERNAL_DATA_ABOVE and not on_disk:
             onnx.checker.check_model(model, full_check=True)
         elif saved is not None:
             onnx.checker.check_model(str(saved.path), full_check=True)
@@ -386,15 +481,15 @@ def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
 
 def _nonfinite_weights(graph: GraphProto, folder: Path) -> Iterator[str]:
     import numpy as np
-    from onnx import TensorProto
+    from onnx import TensorProto, numpy_helper
 
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
     for tensor in _tensors(graph):
         if tensor.data_type in floats:
-            found = values(tensor, folder)
+            found = numpy_helper.to_array(tensor, base_dir=str(folder))
             if tensor.data_type == TensorProto.BFLOAT16:
                 found = found.astype(np.float32)
             # -inf is how exporters write an attention mask, a scalar or a small table; a weight has many elements
-            bad = np.isnan(found) if found.size <= 1 else ~np.isfinite(found) & ~np.isneginf(found)
-            if bad.any():
+            largest = found.max() if found.size else 0.0  # NaN where there is one
+            if np.isnan(largest) or (found.size > 1 and largest == np.inf):
                 yield tensor.name

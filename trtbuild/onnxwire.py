@@ -1,4 +1,4 @@
-"""Reads an ONNX file without its weights: they are found in it, and stay where they are.
+"""Reads and writes an ONNX file without holding its weights: they are found in it, and stay where they are.
 
 protobuf reads a file into memory as a whole. Most of an ONNX file is weights, and most of what is done with a model
 needs their names, types and shapes only. A protobuf message is a row of fields, each with its number and, where it has
@@ -11,7 +11,7 @@ Source: https://protobuf.dev/programming-guides/encoding/ and onnx/onnx.proto.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9  # ModelProto.graph, GraphProto.initializer, TensorProto.raw_data
+_EXTERNAL = (13, 14)  # TensorProto.external_data and data_location
 _VARINT, _EIGHT_BYTES, _COUNTED, _FOUR_BYTES = 0, 1, 2, 5  # wire types
 
 Place = tuple[int, int]
@@ -71,7 +72,43 @@ def _without_weights(data: mmap.mmap, small: int) -> tuple[bytes, dict[int, Plac
     return b"".join(kept), places
 
 
-def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+def embedded(light: bytes, sizes: Mapping[int, int]) -> Iterator[bytes | int]:
+    """A serialised model with weights put into it, as protobuf would write it: a field's number gives its place.
+
+    Args:
+        light: The model; those weights lie in other files.
+        sizes: Bytes of each such weight, by its number among the main graph's initializers.
+
+    Yields:
+        What to write, in order; a number stands for that weight's bytes.
+    """
+    for field, start, body, end in _fields(light, 0, len(light)):
+        if field != _GRAPH:
+            yield light[start:end]
+            continue
+        graph = list(_with_weights(light, body, end, sizes))
+        yield _head(_GRAPH, sum(sizes[part] if isinstance(part, int) else len(part) for part in graph))
+        yield from graph
+
+
+def _with_weights(light: bytes, position: int, end: int, sizes: Mapping[int, int]) -> Iterator[bytes | int]:
+    """What a graph holds, with its weights."""
+    weights = 0
+    for field, start, body, last in _fields(light, position, end):
+        if field != _INITIALIZER or weights not in sizes:
+            yield light[start:last]
+        else:
+            tensor = [*_fields(light, body, last)]
+            before = b"".join(light[f:e] for number, f, _, e in tensor if number < _RAW_DATA)
+            after = b"".join(light[f:e] for number, f, _, e in tensor if number > _RAW_DATA and number not in _EXTERNAL)
+            before += _head(_RAW_DATA, sizes[weights])
+            yield _head(_INITIALIZER, len(before) + sizes[weights] + len(after)) + before
+            yield weights
+            yield after
+        weights += field == _INITIALIZER
+
+
+def _fields(data: mmap.mmap | bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """The fields of a message: number, and where the field, what it holds, and the next one begin."""
     while position < end:
         start = position
@@ -92,7 +129,7 @@ def _fields(data: mmap.mmap, position: int, end: int) -> Iterator[tuple[int, int
         yield tag >> 3, start, body, position
 
 
-def _varint(data: mmap.mmap, position: int) -> tuple[int, int]:
+def _varint(data: mmap.mmap | bytes, position: int) -> tuple[int, int]:
     """A number of seven bits a byte, the lowest first, and where the next thing begins."""
     value = shift = 0
     while True:
@@ -108,7 +145,12 @@ def _varint(data: mmap.mmap, position: int) -> tuple[int, int]:
 
 def _message(field: int, body: bytes) -> bytes:
     """A field that holds a message."""
-    return _as_varint(field << 3 | _COUNTED) + _as_varint(len(body)) + body
+    return _head(field, len(body)) + body
+
+
+def _head(field: int, size: int) -> bytes:
+    """What stands before a field of so many bytes."""
+    return _as_varint(field << 3 | _COUNTED) + _as_varint(size)
 
 
 def _as_varint(value: int) -> bytes:

@@ -172,3 +172,31 @@ def test_opset_is_that_of_the_default_domain():
     proto = mlp()
     proto.opset_import.append(helper.make_opsetid("com.microsoft", 99))
     assert onnxfile.opset(proto) == 17
+
+
+@pytest.mark.parametrize("make", [mlp, cnn, branching])
+def test_a_copy_with_the_same_nodes_and_weights_is_the_same(make):
+    proto = make()
+    proto.doc_string, proto.graph.doc_string, proto.model_version = "words", "more", 3
+    proto.metadata_props.add(key="a", value="b")
+    copy = onnxfile.with_graph(proto, proto.graph.node, proto.graph.initializer)
+    assert copy == proto
+    copy.graph.input[0].name = "other"
+    assert proto.graph.input[0].name != "other"
+
+
+def test_a_lean_check_finds_nan_in_a_large_weight_and_a_wrong_shape(tmp_path):
+    values = np.ones((64, 64), "f")
+    proto = model([node("MatMul", ["x", "w"], ["y"])], [tensor("x", ["n", 64])], [("y", ["n", 64])], {"w": values})
+    good = onnxfile.save(proto, tmp_path / "m.onnx")
+    onnxfile.check(onnxfile.outline(good.path), "m", saved=good, lean=True)
+    proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 63
+    wrong = onnxfile.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(InvalidOnnxError, match="checker refuses"):
+        onnxfile.check(onnxfile.outline(wrong.path), "m", saved=wrong, lean=True)
+    proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 64
+    values[5, 7] = np.nan
+    proto.graph.initializer[0].raw_data = values.tobytes()
+    bad = onnxfile.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(InvalidOnnxError, match="'w' holds NaN"):
+        onnxfile.check(onnxfile.outline(bad.path), "m", saved=bad, lean=True)

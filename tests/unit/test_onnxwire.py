@@ -106,3 +106,67 @@ def test_a_missing_or_an_empty_file_is_refused(tmp_path, read):
     (tmp_path / "empty.onnx").touch()
     with pytest.raises(InvalidOnnxError, match="empty"):
         read(tmp_path / "empty.onnx")
+
+
+def whole(path):
+    """What lies in a file, written anew with all weights in memory."""
+    proto = onnx.load(path)
+    for tensor in proto.graph.initializer:
+        tensor.ClearField("data_location")  # onnx.load says so where it read another file
+    return proto.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize("fields", ["plain", "more"])
+def test_weights_are_put_back_as_protobuf_would_write_them(path, fields):
+    proto = onnx.load(path)
+    if fields == "more":  # fields before and after those that change, in the model, the graph and the tensors
+        proto.doc_string, proto.producer_name = "words", "us"
+        proto.graph.doc_string = "x" * 300
+        proto.metadata_props.add(key="a", value="b")
+        for tensor in proto.graph.initializer:
+            tensor.doc_string = "of a weight"
+            tensor.metadata_props.add(key="c", value="d" * 200)
+    save(proto, path)
+    light, folder = onnxfile.outlined(path)
+    assert sum(bool(t.external_data) for t in light.graph.initializer) == 2
+    written = onnxfile.save_whole(light, path.with_name("again.onnx"), folder)
+    assert written.path.read_bytes() == proto.SerializeToString(deterministic=True)
+    assert written.companions == ()
+
+
+def test_weights_come_from_a_data_file_and_through_a_link(path, tmp_path):
+    onnx.save_model(onnx.load(path), tmp_path / "e.onnx", save_as_external_data=True, location="e.data")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link.onnx").symlink_to(path)
+    for source in (tmp_path / "e.onnx", tmp_path / "elsewhere" / "link.onnx"):
+        light, folder = onnxfile.outlined(source)
+        assert onnxfile.save_whole(light, tmp_path / "w.onnx", folder).path.read_bytes() == whole(path)
+
+
+def over_itself(path):
+    light, folder = onnxfile.outlined(path)
+    return onnxfile.save_whole(light, path, folder)
+
+
+def test_a_model_is_written_over_itself(path):
+    wanted = whole(path)
+    over_itself(path)
+    assert path.read_bytes() == wanted
+    assert [f.name for f in path.parent.iterdir()] == ["m.onnx"]
+
+
+def test_too_many_weights_for_one_file_go_to_another_and_over_themselves(path, monkeypatch):
+    monkeypatch.setattr(onnxfile, "EXTERNAL_DATA_ABOVE", 20_000)
+    wanted = whole(path)
+    for _ in range(2):  # the second time they come from the very file that they go to
+        written = over_itself(path)
+        assert [c.path.name for c in written.companions] == ["m.onnx.data"]
+        assert whole(path) == wanted
+
+
+def test_a_data_file_that_ends_too_soon_is_refused(path, tmp_path):
+    onnx.save_model(onnx.load(path), tmp_path / "e.onnx", save_as_external_data=True, location="e.data")
+    data = (tmp_path / "e.data").read_bytes()
+    (tmp_path / "e.data").write_bytes(data[:-1])
+    with pytest.raises(InvalidOnnxError, match="ends before weight"):
+        onnxfile.outline(tmp_path / "e.onnx")

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trtbuild import onnxfile
 from trtbuild.calibration.pieces import Pieces
@@ -23,9 +23,14 @@ from trtbuild.errors import FeedError, UsageError
 from trtbuild.feeds import Sample, Samples, checked, row_digests
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from onnx import ModelProto
 
     from trtbuild.artifacts import StoredFile
+
+    Tensors = Iterator[tuple[str, NDArray[Any]]]
+
+Found = TypeVar("Found")  # what is counted of a portion
 
 BUDGET_MB = 32
 """Default for the tensors that a run may hold for counting, in MB (10^6 bytes)."""
@@ -77,50 +82,85 @@ def collect(
         inputs = onnxfile.inputs(proto)
         seen = ActivationStatistics(model.digest, _nothing_of(wanted), synthetic=_synthetic(samples))
         _hold_known(proto, wanted)
-        size = min(budget_mb * 1e6, PORTION)
-        lanes, threads = _lanes(budget_mb * 1e6)
-        pieces = Pieces(proto, place, wanted.tensors, size, threads=threads)
-        portions = Portions(inputs, pieces, size)
-        rows = 0
-        line = _InOrder(lanes, seen, on_sample)
-        with line:
-            for number, sample in enumerate(checked(samples, inputs)):
+
+        def noted() -> Iterator[Sample]:
+            for sample in checked(samples, inputs):
                 seen.samples.append(sample.digest)
                 seen.row_digests.extend(row_digests(sample, inputs))
-                rows += sample.rows
-                for portion in portions.of(sample):
-                    line.put(_counted, pieces, portion, wanted, number)
-                line.put_rows(rows)
+                yield sample
+
+        def counted(tensors: Tensors, _portion: Portion, number: int) -> dict[str, TensorStatistics]:
+            found = _nothing_of(wanted)
+            for name, array in tensors:
+                if array.dtype.kind == "f":
+                    found[name].add(array, number)
+            return found
+
+        def take(found: Mapping[str, TensorStatistics]) -> None:
+            for name, tensor in found.items():
+                seen.tensors[name].merge(tensor)
+
+        run_in_portions(proto, place, noted(), wanted.tensors, counted, take, budget_mb=budget_mb, on_sample=on_sample)
     if not seen.samples:
         raise FeedError("there is no sample", place="calibration", hint="the reader must yield at least one feed")
     return seen
 
 
-def _counted(pieces: Pieces, portion: Portion, wanted: Wanted, number: int) -> dict[str, TensorStatistics]:
-    found = _nothing_of(wanted)
-    for name, array in pieces.run(portion.feed, portion.expected):
-        if array.dtype.kind == "f":
-            found[name].add(array, number)
-    return found
+def run_in_portions(
+    model: ModelProto,
+    folder: Path,
+    samples: Iterable[Sample],
+    tensors: Sequence[str],
+    count: Callable[[Tensors, Portion, int], Found],
+    take: Callable[[Found], None],
+    *,
+    budget_mb: float = BUDGET_MB,
+    on_sample: Callable[[int], None] = lambda _rows: None,
+) -> None:
+    """Runs samples in portions, several at once, and takes what is counted of each in their order.
+
+    Args:
+        model: The model; its large weights lie on disk.
+        folder: Where they lie.
+        samples: Samples that fit.
+        tensors: Which tensors to count.
+        count: What to do with a portion's tensors, in a thread: gets them one by one, the portion, and its sample's
+            number.
+        take: Takes what ``count`` returned, in the caller's thread.
+        budget_mb: As for ``collect``.
+        on_sample: As for ``collect``.
+    """
+    size = min(budget_mb * 1e6, PORTION)
+    lanes, threads = _lanes(budget_mb * 1e6)
+    pieces = Pieces(model, folder, tensors, size, threads=threads)
+    portions = Portions(onnxfile.inputs(model), pieces, size)
+    rows = 0
+    with _InOrder(lanes, take, on_sample) as line:
+        for number, sample in enumerate(samples):
+            rows += sample.rows
+            for portion in portions.of(sample):
+                line.put(count, pieces.run(portion.feed, portion.expected), portion, number)
+            line.put_rows(rows)
 
 
-class _InOrder:
-    """Counts portions in threads, and puts what they counted together in the order they were given.
+class _InOrder(Generic[Found]):
+    """Counts portions in threads, and takes what they counted in the order they were given.
 
     Args:
         lanes: Portions that run at once.
-        seen: What they are put together in.
+        take: Takes what was counted of one.
         on_sample: Called when a sample is done.
     """
 
-    def __init__(self, lanes: int, seen: ActivationStatistics, on_sample: Callable[[int], None]) -> None:
+    def __init__(self, lanes: int, take: Callable[[Found], None], on_sample: Callable[[int], None]) -> None:
         self._pool = ThreadPoolExecutor(lanes, "trtbuild-calibrate")
-        self._line: deque[Future[dict[str, TensorStatistics]] | int] = deque()
+        self._line: deque[Future[Found] | int] = deque()
         self._longest = 3 * lanes  # no lane waits for the reader, and few samples are held
-        self._seen, self._on_sample = seen, on_sample
+        self._take_found, self._on_sample = take, on_sample
 
-    def __enter__(self) -> None:
-        """Nothing to do: the threads start with the first portion."""
+    def __enter__(self) -> _InOrder[Found]:
+        """The threads start with the first portion."""
+        return self
 
     def __exit__(self, kind: object, *_rest: object) -> None:
         try:
@@ -129,7 +169,7 @@ class _InOrder:
         finally:
             self._pool.shutdown(cancel_futures=True)
 
-    def put(self, count: Callable[..., dict[str, TensorStatistics]], *words: Any) -> None:
+    def put(self, count: Callable[..., Found], *words: Any) -> None:
         """Lets something be counted; waits where much is waiting already."""
         self._line.append(self._pool.submit(count, *words))
         while len(self._line) > self._longest:
@@ -144,8 +184,7 @@ class _InOrder:
         if isinstance(first, int):
             self._on_sample(first)
         else:
-            for name, tensor in first.result().items():
-                self._seen.tensors[name].merge(tensor)
+            self._take_found(first.result())
 
 
 def _lanes(budget: float) -> tuple[int, int]:

@@ -35,10 +35,16 @@ class Portion:
     Attributes:
         feed: Input name to array; its own, so that a reader may use its arrays again.
         expected: Bytes of each measured tensor; None where they have to be inferred.
+        first: Its first row's number in the sample.
+        rows: How many rows it has; 1 for a sample that was not cut.
+        of: How many the sample has; likewise.
     """
 
     feed: Mapping[str, Array]
     expected: Mapping[str, int] | None = None
+    first: int = 0
+    rows: int = 1
+    of: int = 1
 
 
 class Portions:
@@ -70,7 +76,8 @@ class Portions:
         runs = -(-rows // count)
         for number in range(runs):  # of nearly the same size
             chosen = range(number * rows // runs, (number + 1) * rows // runs)
-            yield Portion(self._rows(sample.feed, chosen), {n: len(chosen) * size for n, size in row.items()})
+            sizes = {n: len(chosen) * size for n, size in row.items()}
+            yield Portion(self._rows(sample.feed, chosen), sizes, chosen.start, len(chosen), rows)
 
     def _rows(self, feed: Mapping[str, Array], chosen: Sequence[int]) -> dict[str, Array]:
         return {n: a[list(chosen)] if n in self._cut else a.copy() for n, a in feed.items()}

@@ -126,10 +126,12 @@ def assign_precision(
         {'matmul': 'fp16'}
     """
     stored = _stored(model)
-    proto = onnxfile.load(stored.path)
+    samples = list(judge)
+    # what runs a graph needs it whole; what only writes one reads a weight at a time, and copies the others
+    runs = samples or rounds_weights
+    proto, source = (onnxfile.load(stored.path), stored.path.parent) if runs else onnxfile.outlined(stored.path)
     name_nodes(proto)
     _hide_weights(proto)
-    samples = list(judge)
     places = place(proto)
     base = precision if precision in ("fp16", "bf16", "fp32", "tf32") else rest
     asked = _asked(proto, places, precision, assignment, overrides)
@@ -137,7 +139,7 @@ def assign_precision(
     keep = {node: "asked to be fp32" for node, kind in asked.items() if kind == "fp32" and base != "fp32"}
 
     def lowering(graph: ModelProto) -> Lowered:
-        return _lower(graph, cast("LowPrecision", base), table, keep, io, samples)
+        return _lower(graph, cast("LowPrecision", base), table, keep, io, samples, source)
 
     low = {node: cast("FormatName", kind) for node, kind in asked.items() if kind in FORMATS}
     if low or precision in QUANTIZED:
@@ -162,6 +164,7 @@ def assign_precision(
             clip_weights=clips,
             rounded=rounded,
             allow_none=not weights_only,
+            folder=source,
         )
         typed = _Typed(
             done.model, done.kept, done.notes, refined.tried
@@ -175,7 +178,7 @@ def assign_precision(
         named = set(asked) | (set(typed.kept) - typed.unable)
         _hold_asked({n: got for n, got in computed.items() if n not in named}, typed.kept, precision)
     sizes = {axis: r.opt for axis, r in profiles[0].axes.items()} if profiles else {}
-    return _finish(typed, Path(workdir), precision, computed, multiply_accumulates(proto, sizes))
+    return _finish(typed, Path(workdir), source, precision, computed, multiply_accumulates(proto, sizes))
 
 
 @dataclass(frozen=True)
@@ -214,11 +217,12 @@ def _lower(
     keep: Mapping[str, str],
     io: Literal["keep", "low"],
     samples: Sequence[Sample],
+    folder: Path,
 ) -> Lowered:
     """Lowers by structure and measured ranges; and where there are samples, runs what comes out and mends it."""
     ranges = seen_ranges(table)
     if not samples:
-        return lower(model, precision, ranges=ranges, keep=keep, io=io)
+        return lower(model, precision, ranges=ranges, keep=keep, io=io, folder=folder)
     feeds = [s.feed for s in samples[:_CHECKED_ON]]
     return lower_checked(model, precision, feeds, ranges=ranges, keep=keep, io=io).lowered
 
@@ -301,12 +305,13 @@ def _hold_asked(assignment: Mapping[str, NodePrecision], kept: Mapping[str, str]
 def _finish(
     typed: _Typed,
     folder: Path,
+    source: Path,
     precision: Precision,
     computed: Mapping[str, NodePrecision],
     macs: Mapping[str, int],
 ) -> TypedOnnx:
-    saved = onnxfile.save(typed.model, folder / "typed.onnx")
-    onnxfile.check(typed.model, str(saved.path), saved=saved)
+    saved = onnxfile.save_whole(typed.model, folder / "typed.onnx", source)
+    onnxfile.check(onnxfile.outline(saved.path), str(saved.path), saved=saved, lean=True)
     return TypedOnnx(
         model=saved,
         inputs=onnxfile.inputs(typed.model),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -46,11 +47,12 @@ def quantize(
     clip_weights: bool = False,
     rounded: Mapping[str, QuantizedWeight] = MappingProxyType({}),
     allow_none: bool = False,
+    folder: Path | None = None,
 ) -> Quantized:
     """Returns a typed model whose nodes are stored in the formats asked for.
 
     Args:
-        model: The FP32 model, weights in memory; its opset is raised in place where a format needs that.
+        model: The FP32 model; its opset is raised in place where a format needs that.
         placement: The places that fit their formats.
         formats: What each node of the placement is stored in; one word for all.
         table: Ranges of the activations, where a format stores them.
@@ -59,6 +61,7 @@ def quantize(
         clip_weights: As for ``write_qdq``.
         rounded: As for ``write_qdq``.
         allow_none: Accept that there is no place at all.
+        folder: Where weights lie that are not in memory.
 
     Raises:
         PrecisionError: There is no place, or the model's opset cannot be raised.
@@ -69,11 +72,11 @@ def quantize(
     for name in sorted(set(chosen.values())):
         raise_opset(model, FORMATS[name].opset, needed_for=name)
     amax, notes = ranges_for(table, placement, chosen) if table is not None else ({}, [])
-    typed = write_qdq(model, placement, amax, formats=chosen, clip_weights=clip_weights, rounded=rounded)
+    typed = write_qdq(model, placement, amax, formats=chosen, clip_weights=clip_weights, rounded=rounded, folder=folder)
     notes += _short_blocks(model, placement, chosen)
     if rest == "fp32":
         return Quantized(typed, placement.kept, tuple(notes))
-    lowered = lowering(typed) if lowering is not None else lower(typed, rest, ranges=seen_ranges(table))
+    lowered = lowering(typed) if lowering is not None else lower(typed, rest, ranges=seen_ranges(table), folder=folder)
     notes += [f"weight {name!r} was clamped to the {rest.upper()} range" for name in lowered.clamped]
     notes += lowered.notes
     return Quantized(lowered.model, {**lowered.kept, **placement.kept}, tuple(notes))

@@ -7,7 +7,9 @@ them alike.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -33,29 +35,26 @@ def write_qdq(
     formats: Mapping[str, FormatName] | FormatName = "int8",
     clip_weights: bool = False,
     rounded: Mapping[str, QuantizedWeight] = _NONE,
+    folder: Path | None = None,
 ) -> ModelProto:
     """Returns a copy of the model with Q/DQ pairs.
 
     Args:
-        model: The FP32 model, weights in memory.
+        model: The FP32 model.
         placement: Where pairs go.
         amax: Largest |x| to keep of each activation, in its unit; scale = amax / the format's largest number.
         formats: What each node of the placement is stored in; one word for all.
         clip_weights: Whether a channel's largest weights may be clipped where that makes its squared error smaller.
         rounded: Node to its weight, where its numbers are not just the nearest ones; no other node reads the weight.
+        folder: Where weights lie that are not in memory; those that are not quantised stay there.
 
     Raises:
         IntegrityError: An activation has no range.
         PrecisionError: The model's opset is older than the format.
     """
-    import onnx
-
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
     chosen = {n.node: FORMATS[formats if isinstance(formats, str) else formats[n.node]] for n in placement.nodes}
-    _hold_opset(copy, chosen)
-    _Writer(copy, placement, amax, chosen, rounded, clip_weights=clip_weights).write()
-    return copy
+    _hold_opset(model, chosen)
+    return _Writer(model, placement, amax, chosen, rounded, clip_weights=clip_weights, folder=folder).written()
 
 
 def _hold_opset(model: ModelProto, chosen: Mapping[str, NumberFormat]) -> None:
@@ -79,8 +78,9 @@ class _Writer:
         rounded: Mapping[str, QuantizedWeight],
         *,
         clip_weights: bool,
+        folder: Path | None,
     ) -> None:
-        self.model, self.amax, self.chosen, self.clip = model, amax, chosen, clip_weights
+        self.model, self.amax, self.chosen, self.clip, self.folder = model, amax, chosen, clip_weights, folder
         self.rounded = rounded
         self.places = {n.node: n for n in placement.nodes}
         self.summands = {s.node: s for s in placement.summands if chosen[s.conv].activations}
@@ -89,8 +89,8 @@ class _Writer:
         self.done: dict[str, str] = {}  # what has been dequantised already, by key, to its tensor
         self.nodes: list[NodeProto] = []
 
-    def write(self) -> None:
-        for node in self.model.graph.node:
+    def written(self) -> ModelProto:
+        for node in copy.deepcopy(list(self.model.graph.node)):
             if node.name in self.places:
                 place, kind = self.places[node.name], self.chosen[node.name]
                 if kind.activations:
@@ -101,15 +101,13 @@ class _Writer:
                 index = list(node.input).index(summand.tensor)
                 node.input[index] = self._activation(summand.tensor, self.chosen[summand.conv])
             self.nodes.append(node)
-        del self.model.graph.node[:]
-        self.model.graph.node.extend(self.nodes)
         used = {name for n in self.nodes for name in reads(n)} | {o.name for o in self.model.graph.output}
         kept = [t for t in self.model.graph.initializer if t.name in used and t.name not in self.new]
-        del self.model.graph.initializer[:]
-        self.model.graph.initializer.extend([*kept, *self.new.values()])
+        made = onnxfile.with_graph(self.model, self.nodes, [*kept, *self.new.values()])
         gone = set(self.weights) - {t.name for t in kept}  # old exporters list weights among the inputs
-        for value in [v for v in self.model.graph.input if v.name in gone]:
-            self.model.graph.input.remove(value)
+        for value in [v for v in made.graph.input if v.name in gone]:
+            made.graph.input.remove(value)
+        return made
 
     def _activation(self, tensor: str, kind: NumberFormat) -> str:
         import numpy as np
@@ -146,7 +144,7 @@ class _Writer:
             self.rounded[place.node]
             if place.node in self.rounded
             else quantize_weight(
-                numpy_helper.to_array(self.weights[place.weight]),
+                numpy_helper.to_array(self.weights[place.weight], base_dir=str(self.folder or "")),
                 kind,
                 axis=place.axis,
                 reduced_axis=place.reduced_axis,

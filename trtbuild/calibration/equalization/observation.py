@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile
 from trtbuild.artifacts import StoredFile
-from trtbuild.calibration.collector import BUDGET_MB
-from trtbuild.calibration.pieces import Pieces
+from trtbuild.calibration.collector import run_in_portions
 from trtbuild.calibration.statistics import ActivationStatistics, TensorStatistics
 from trtbuild.calibration.table import table_from
 
@@ -19,12 +18,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from trtbuild.calibration.collector import Tensors
+    from trtbuild.calibration.portions import Portion
     from trtbuild.feeds import Sample
     from trtbuild.quantization import Placement
 
+    _Rows = tuple[NDArray[np.int64], NDArray[np.float32]]
+    _Counted = dict[str, tuple[TensorStatistics, _Rows | None]]
+
 _ELEMENTS = 1 << 19  # sampled of each activation
 _ROWS = 1024  # at most
-_ROWS_A_FEED = 128
+_ROWS_A_SAMPLE = 128
 
 
 @dataclass(frozen=True)
@@ -68,15 +72,25 @@ def observe(model: StoredFile, samples: Iterable[Sample], placement: Placement, 
     """
     axes = {n.activation: 1 if n.op.startswith("Conv") else -1 for n in placement.nodes}
     seen = {t: TensorStatistics(channel_axis=axes.get(t)) for t in placement.tensors}
-    kept: dict[str, list[NDArray[np.float32]]] = {t: [] for t in axes}
+    kept: dict[str, list[_Rows]] = {t: [] for t in axes}
+
+    def counted(tensors: Tensors, portion: Portion, number: int) -> _Counted:
+        found: _Counted = {}
+        for name, array in tensors:
+            statistics = TensorStatistics(channel_axis=axes.get(name))
+            statistics.add(array, number)
+            found[name] = statistics, _some_rows(array, axes[name], portion, number) if name in axes else None
+        return found
+
+    def take(found: _Counted) -> None:
+        for name, (statistics, rows) in found.items():
+            seen[name].merge(statistics)
+            if rows is not None:
+                kept[name].append(rows)
+
     with tempfile.TemporaryDirectory(prefix="trtbuild-") as folder:
         proto, place = onnxfile.with_weights_on_disk(model.path, Path(folder))
-        pieces = Pieces(proto, place, placement.tensors, BUDGET_MB * 1e6)
-        for number, sample in enumerate(samples):
-            for name, array in pieces.run(sample.feed):
-                seen[name].add(array, number)
-                if name in axes:
-                    kept[name] = _with_more(kept[name], array, axes[name], number)
+        run_in_portions(proto, place, samples, placement.tensors, counted, take)
     table = table_from(ActivationStatistics(model.digest, seen), method)
     return Observation(
         amax={n: r.amax for n, r in table.ranges.items()},
@@ -87,24 +101,29 @@ def observe(model: StoredFile, samples: Iterable[Sample], placement: Placement, 
     )
 
 
-def _with_more(
-    chunks: list[NDArray[np.float32]], array: NDArray[np.floating], axis: int, number: int
-) -> list[NDArray[np.float32]]:
-    """Adds some rows of an array, drawn by the feed's number, so that a second pass draws the same."""
+def _some_rows(array: NDArray[np.floating], axis: int, portion: Portion, number: int) -> _Rows:
+    """Those of a sample's rows that lie in a portion, drawn by the sample's number: a second pass draws the same.
+
+    Returns:
+        Their places in the order in which all samples' were drawn, and the rows.
+    """
     import numpy as np
 
     rows = np.moveaxis(array, axis, -1)
     width = rows.shape[-1]
     count = rows.size // max(width, 1)
-    draw = np.random.default_rng(number).choice(count, min(count, _ROWS_A_FEED), replace=False)
-    places = np.unravel_index(draw, rows.shape[:-1])
-    return [*chunks, rows[places].astype(np.float32)]
+    whole, first = count * portion.of // portion.rows, count * portion.first // portion.rows
+    draw = np.random.default_rng(number).choice(whole, min(whole, _ROWS_A_SAMPLE), replace=False)
+    mine = np.flatnonzero((draw >= first) & (draw < first + count))
+    places = np.unravel_index(draw[mine] - first, rows.shape[:-1])
+    return number * _ROWS_A_SAMPLE + mine, rows[places].astype(np.float32)
 
 
-def _joined(chunks: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+def _joined(chunks: list[_Rows]) -> NDArray[np.float32]:
     import numpy as np
 
-    rows = np.concatenate(chunks)
+    order, drawn = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+    rows = drawn[np.argsort(order)]
     most = max(1, min(_ROWS, _ELEMENTS // max(rows.shape[1], 1)))
     chosen: NDArray[np.float32] = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
     return chosen

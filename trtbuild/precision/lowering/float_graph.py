@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtbuild import onnxfile
@@ -49,12 +51,14 @@ class FloatGraph:
     """A graph's main level; nodes inside If and Loop count as readers only.
 
     Attributes:
-        model: The model, weights in memory, Constant nodes turned into weights.
+        model: The model, Constant nodes turned into weights.
         measured: Tensor name to the smallest and largest value seen in FP32.
+        folder: Where weights lie that are not in memory.
     """
 
     model: ModelProto
     measured: Mapping[str, Range] = field(default_factory=dict)
+    folder: Path | None = None
 
     @cached_property
     def types(self) -> dict[str, int]:
@@ -117,7 +121,7 @@ class FloatGraph:
         """The numbers of an FP32 constant."""
         from onnx import numpy_helper
 
-        return numpy_helper.to_array(self.weights[name])
+        return numpy_helper.to_array(self.weights[name], base_dir=str(self.folder or ""))
 
     def scalar(self, name: str) -> float | None:
         """The number of an FP32 constant whose elements are all the same."""
@@ -138,8 +142,9 @@ class FloatGraph:
             numbers = self.values(name) if self.is_float(name) else None
             if numbers is None or not numbers.size:
                 continue
-            finite = numbers[np.isfinite(numbers)]
-            ends = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+            finite = np.isfinite(numbers)
+            least, most = numbers.min(where=finite, initial=np.inf), numbers.max(where=finite, initial=-np.inf)
+            ends = (float(least), float(most)) if finite.any() else (0.0, 0.0)
             found[name] = Magnitudes(*ends, nan=bool(np.isnan(numbers).any()))
         return found
 
@@ -163,24 +168,21 @@ class FloatGraph:
 
 def without_constant_nodes(model: ModelProto) -> ModelProto:
     """A copy of the model in which the main graph's float Constant nodes are weights."""
-    import onnx
     from onnx import helper
 
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    copy.ir_version = max(copy.ir_version, 4)  # before, every weight had to be an input as well
-    nodes = list(copy.graph.node)
-    del copy.graph.node[:]
-    for node in nodes:
+    nodes, weights = [], list(model.graph.initializer)
+    for node in model.graph.node:
         value = node.attribute[0] if node.op_type == "Constant" and node.attribute else None
         if value is not None and value.name == "value":
-            copy.graph.initializer.append(value.t)
+            weights.append(copy.deepcopy(value.t))
         elif value is not None and value.name in ("value_float", "value_floats"):
             shape = [] if value.name == "value_float" else [len(value.floats)]
             numbers = list(value.floats) or [value.f]
-            copy.graph.initializer.append(helper.make_tensor(node.output[0], 1, shape, numbers))
+            weights.append(helper.make_tensor(node.output[0], 1, shape, numbers))
         else:
-            copy.graph.node.append(node)
+            nodes.append(node)
             continue
-        copy.graph.initializer[-1].name = node.output[0]
-    return copy
+        weights[-1].name = node.output[0]
+    made = onnxfile.with_graph(model, nodes, weights)
+    made.ir_version = max(made.ir_version, 4)  # before, every weight had to be an input as well
+    return made

@@ -121,8 +121,8 @@ def _note_constant(graph: FloatGraph, name: str, amax: float, fit: Fit, *, nan: 
     if 0 < amax < SMALLEST_NORMAL:
         fit.weight_notes[name] = f"weight {name!r} ends at {amax:.3g}, below FP16's normal numbers"
     elif amax:
-        sizes = np.abs(graph.values(name))
-        lost = np.count_nonzero((sizes > 0) & (sizes <= VANISHES)) / sizes.size
+        numbers = graph.values(name)
+        lost = np.count_nonzero((numbers != 0) & (numbers <= VANISHES) & (numbers >= -VANISHES)) / numbers.size
         if lost > 0.01:
             fit.weight_notes[name] = f"{lost:.0%} of weight {name!r} rounds to zero in FP16"
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -62,17 +63,19 @@ def lower(
     ranges: Mapping[str, Range] | None = None,
     keep: Mapping[str, str] = _NONE,
     io: Literal["keep", "low"] = "keep",
+    folder: Path | None = None,
 ) -> Lowered:
     """Returns a copy of the model whose float work is done in FP16 or BF16.
 
     Args:
-        model: The FP32 model, with Q/DQ or without, weights in memory, its shapes inferred or not.
+        model: The FP32 model, with Q/DQ or without, its shapes inferred or not.
         precision: Which of the two.
         ranges: Tensor name to the smallest and largest value seen in FP32; those missing are unknown.
         keep: Further nodes that stay in FP32, to the reason.
         io: Whether float inputs and outputs of the graph keep their types, or take the lower one too.
+        folder: Where weights lie that are not in memory; those that are not lowered stay there.
     """
-    graph = FloatGraph(without_constant_nodes(model), ranges or {})
+    graph = FloatGraph(without_constant_nodes(model), ranges or {}, folder)
     lowering = _Lowering(graph, precision, keep)
     done = lowering.run()
     if io == "low":
@@ -237,27 +240,26 @@ class _Lowering:
     def _lower_weight(self, name: str, low: str) -> None:
         import ml_dtypes
         import numpy as np
-        from onnx import helper, numpy_helper
 
         if name in self.fit.weight_notes:
             self.notes.append(self.fit.weight_notes[name])
-        values = numpy_helper.to_array(self.weights[name])
+        values = self.graph.values(name)
         bf16 = self.precision == "bf16"
         largest = half_ranges.BF16_LARGEST if bf16 else half_ranges.LARGEST
         least = half_ranges.MASK_FLOOR if name in self.fit.floors else -largest
         finite = np.isfinite(values)
-        if (np.abs(values[finite]) > largest).any():
+        if (finite & ((values > largest) | (values < -largest))).any():
             self.clamped.append(name)
             values = np.where(finite, np.clip(values, least, largest), values)
-        raw = values.astype(ml_dtypes.bfloat16 if bf16 else np.float16).tobytes()
-        self.model.graph.initializer.append(helper.make_tensor(low, self.low, values.shape, raw, raw=True))
+        made = self.model.graph.initializer.add(name=low, data_type=self.low, dims=values.shape)  # no copy of a copy
+        made.raw_data = values.astype(ml_dtypes.bfloat16 if bf16 else np.float16).tobytes()
 
     def _drop_unused(self) -> None:
         used = {name for node in self.model.graph.node for name in reads(node)}
         used |= {o.name for o in self.model.graph.output}
-        kept = [t for t in self.model.graph.initializer if t.name in used]
-        del self.model.graph.initializer[:]
-        self.model.graph.initializer.extend(kept)
+        weights = self.model.graph.initializer
+        for index in reversed([i for i, t in enumerate(weights) if t.name not in used]):
+            del weights[index]  # one by one: taking out all and putting back some would copy these
 
 
 def low_suffix(model: ModelProto, precision: LowPrecision) -> str:
