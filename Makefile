@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check fuzz bench bench-gpu bench-rewrite bench-calibration bench-engines node-cases lint-docker format clean
+.PHONY: demo test check fuzz bench bench-gpu bench-serving bench-rewrite bench-calibration bench-engines node-cases lint-docker format clean
 
 demo: $(VENV)/.ready
 	$(BIN)/trtbuild demo
@@ -38,6 +38,11 @@ bench-engines: $(VENV)/.ready
 
 bench-gpu: $(VENV)/.ready
 	$(BIN)/python bench/gpu.py
+
+bench-serving: $(VENV)/.ready
+	$(BIN)/trtbuild demo -o bench/.models/digits -q
+	$(BIN)/trtbuild build tests/end_to_end/minilm/trtbuild.yaml -o bench/.models/minilm -q
+	$(BIN)/python bench/serving.py bench/.models/digits bench/.models/minilm | tee bench/SERVING.md
 
 node-cases: $(VENV)/.ready
 	$(BIN)/python bench/node_cases.py

@@ -170,6 +170,22 @@ def kill_at_random(folder, kills=20):
     }
 
 
+def kill_beside_a_server(folder, kills=12):
+    """Ships of ``b1`` to ``b4`` into ``models``, which a server reads, killed at random moments; the last one is not."""
+    repository, chance, killed, finished = folder / "models", random.Random(os.getpid()), 0, 0
+    while killed < kills:
+        child = os.fork()
+        if not child:
+            ship_one(repository, folder / f"b{chance.randint(1, 4)}")
+            os._exit(0)
+        time.sleep(chance.uniform(0, 0.3))
+        os.kill(child, signal.SIGKILL)
+        was_killed = os.waitpid(child, 0)[1] == signal.SIGKILL
+        killed += was_killed
+        finished += not was_killed
+    return {"killed": killed, "finished": finished, "served": ship_one(repository, folder / "b4").served}
+
+
 def full_disk(folder):
     """A tmpfs with fewer and fewer pages to spare: every ship that does not fit is refused and changes nothing."""
     repository = folder / "disk" / "models"

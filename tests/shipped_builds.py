@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 CONFIG = """\
@@ -41,6 +44,8 @@ def make_build(
     """Writes a build whose plan is made of ``number``."""
     plan = f"plan {number} ".encode() * (size // 7)
     config = CONFIG.format(name=name, batch=batch, digest=sha256(plan)) + config_too
+    if labels:
+        config = config.replace('name: "y"', 'name: "y" label_filename: "labels.txt"')
     base = f"model_repository/{name}"
     files = {f"{base}/1/model.plan": plan, f"{base}/config.pbtxt": config.encode(), f"{name}.onnx": b"onnx"}
     files["golden/golden.json"] = b"{}"
@@ -95,6 +100,8 @@ def look(repository):
         assert name.group(1) == folder.name
         policy = re.search(r"version_policy \{\s*specific \{((?:\s*versions: \d+)+)\s*\}\s*\}", config)
         assert policy is not None, f"{folder}: nothing says what is served"
+        for label in re.findall(r'label_filename: "(.*)"', config):
+            assert (folder / label).is_file(), f"{folder}: its config names {label}"
         versions = [int(n) for n in re.findall(r"versions: (\d+)", policy.group(1))]
         for other in folder.iterdir():
             number = re.match(r"\s*[+-]?\d+", other.name)  # as std::stoll reads a name
@@ -121,3 +128,15 @@ def plan_of(repository, model="net"):
     """The bytes of the plan that is served alone."""
     (version,) = look(repository)[model]
     return (Path(repository) / model / str(version) / "model.plan").read_bytes()
+
+
+def play(scenario, folder, *before):
+    """Runs a scenario of ``ship_scenarios.py`` in a process of its own; what it prints."""
+    tests = Path(__file__).parent
+    paths = [str(tests.parent), str(tests), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [*before, sys.executable, str(tests / "ship_scenarios.py"), scenario, str(folder)],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)

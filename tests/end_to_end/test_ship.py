@@ -6,15 +6,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from harness import LIMIT, ROOT, Built, Tool, tree
-from shipped_builds import look, make_build, plan_of, with_steps
+from harness import Built, Tool, tree
+from shipped_builds import look, make_build, plan_of, play, with_steps
 
 
 @pytest.fixture
@@ -23,17 +21,6 @@ def quick(tmp_path: Path) -> Iterator[Path]:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as folder:
         yield Path(folder)
-
-
-def play(scenario: str, folder: Path, *before: str) -> Any:
-    """Runs a scenario in a process of its own; what it prints."""
-    paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
-    done = subprocess.run(
-        [*before, sys.executable, str(ROOT / "tests" / "ship_scenarios.py"), scenario, str(folder)],
-        capture_output=True, text=True, timeout=LIMIT, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def test_killed_between_any_two_steps_the_old_version_or_the_new_one_serves(quick: Path) -> None:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from harness import Tool, assert_error, cnn
+from harness import Tool, assert_error, cnn, tree
 from shipped_builds import make_build, sha256
 from triton_server import CONFIG, environment, golden_of
 
@@ -60,6 +60,33 @@ def test_a_build_is_shipped_refused_and_taken_back_while_a_server_serves(shop, t
     said = tool.succeeds("rollback", repository, "tiny", "--server", server.grpc, "-v").stderr
     assert "the server answers with version 1 of tiny; 2 retired" in said
     assert now(repository, server) == ((1,), (1,))
+
+
+def test_a_shadow_shows_differences_and_changes_nothing(shop, tmp_path):
+    tool, repository, server = shop
+    build = build_of(tmp_path / "two", 2, seed=9, onnx=tmp_path / "onnx")
+    tool.succeeds("ship", build, repository, "--stage")
+    before = tree(repository)
+    words = ("shadow", repository, "tiny", 2, "--server", server.grpc, "--rounds", 3)
+    done = json.loads(tool.succeeds(*words, "--json").stdout)
+    assert (done["served"], done["version"]) == (1, 2)
+    assert done["old"]["requests"] == done["new"]["requests"] == 9, "three golden requests, three rounds"
+    assert 0 < done["new"]["p50"] <= done["new"]["p90"] <= done["new"]["p99"]
+    assert "response cache" in done["notes"][0], "the small config has one, and its times are told apart"
+    (output,) = done["outputs"]
+    assert output["output"] == "y"
+    assert output["max_abs"] == pytest.approx(_largest_difference(tmp_path), rel=1e-5)
+    assert tree(repository) == before
+    assert now(repository, server) == ((1,), (1,))
+
+
+def _largest_difference(folder):
+    """Between the CNNs of seeds 0 and 9 on the golden requests, in ONNX Runtime here."""
+    from trtbuild.onnxrun import run, session
+
+    sides = [session(cnn(folder / f"{seed}.onnx", seed=seed)) for seed in (0, 9)]
+    answers = [[run(side, request.feed)["y"] for side in sides] for request in golden_of(folder / "again")]
+    return max(float(abs(a - b).max()) for a, b in answers)
 
 
 def test_a_version_that_fails_in_place_is_not_one_to_come_back_to(shop, tmp_path):

@@ -13,7 +13,7 @@ import onnx
 import pytest
 from harness import eventually
 from onnx import TensorProto, helper, numpy_helper
-from shipped_builds import make_build, sha256
+from shipped_builds import make_build, play, sha256
 from triton_server import environment
 
 from trtbuild.serving.client import Client
@@ -69,6 +69,19 @@ def model(number: int) -> bytes:
     return bytes(made.SerializeToString())
 
 
+def labelled(server: RunningServer) -> str:
+    """The label of the first class, as the server gives it."""
+    from tritonclient import grpc
+
+    with grpc.InferenceServerClient(server.grpc.removeprefix("grpc://")) as client:
+        tensor = grpc.InferInput("x", [1, 4], "FP32")
+        tensor.set_data_from_numpy(np.zeros((1, 4), np.float32))
+        asked = [grpc.InferRequestedOutput("y", class_count=2)]
+        found = client.infer("net", [tensor], outputs=asked).as_numpy("y")
+    rows = [row.decode().split(":") for row in found.ravel()]  # value:class:label
+    return next(row[2] for row in rows if row[1] == "0")
+
+
 @pytest.fixture
 def builds(tmp_path: Path) -> list[Shipment]:
     """Builds 1 to 4, and in ``onnx`` what the stand-in answers with for their plans."""
@@ -76,7 +89,7 @@ def builds(tmp_path: Path) -> list[Shipment]:
     made = []
     for number in range(1, 5):
         build = make_build(
-            tmp_path / f"b{number}", number, labels=f"labels {number}",
+            tmp_path / f"b{number}", number, labels=f"labels {number}\nother",
             config_too="instance_group { count: 1 kind: KIND_CPU }\n",
         )  # fmt: skip
         plan = (build / "model_repository/net/1/model.plan").read_bytes()
@@ -111,6 +124,18 @@ def test_a_polling_server_drops_no_request(tmp_path: Path, builds: list[Shipment
         assert set(load.answers[asked:]) == {2}
         promote(storage, "net", staged.version)
         assert load.hears(4)
+        assert labelled(server) == "labels 4", "the server finds a version's labels where its config says"
     assert load.failures == []
     assert [answer for answer, _ in groupby(load.answers)] == [1, 2, 3, 2, 4], "each in its turn, and no other"
     assert server.causes() == []
+
+
+@pytest.mark.usefixtures("builds")
+def test_ships_that_are_killed_beside_a_polling_server_fail_no_request(tmp_path: Path, server: RunningServer) -> None:
+    with Load(server.grpc) as load:
+        assert load.hears(1)
+        found = play("kill_beside_a_server", tmp_path)
+        assert load.hears(4)
+    assert found["killed"] == 12
+    assert load.failures == []
+    assert set(load.answers) <= {1, 2, 3, 4}

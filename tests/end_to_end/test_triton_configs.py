@@ -20,11 +20,13 @@ from trtbuild.errors import SpecError, TrtbuildError
 from trtbuild.serving import Client, copied, serving
 from trtbuild.serving.server import RunningServer
 from trtbuild.triton import package
+from trtbuild.triton.gating import FIELDS_SINCE
 from trtbuild.triton.messages import read_text, write_text
 from trtbuild.triton.override import merge
 from trtbuild.triton.preflight import live_release
 
 SOUND = "unable to find backend library for backend 'tensorrt'"  # where a sound config ends without that backend
+UNREAD = "failed to poll from model repository"  # where the config's text cannot be read
 PRE = """
 import numpy as np
 import triton_python_backend_utils as triton
@@ -98,8 +100,27 @@ def test_the_parser_would_show_a_wrong_one(parser: RunningServer, tmp_path: Path
     assert SOUND in loading(parser, done)
     place.write_text(text.replace("max_batch_size: 32", "max_batch_size: 4"))
     assert SOUND not in loading(parser, done), "preferred size 8 is more than 4"
-    place.write_text(text + "model_metrics { }")
-    assert SOUND not in loading(parser, done), "24.10 does not know the field"
+
+
+@pytest.mark.parametrize(
+    ("field", "added"),
+    [
+        ("runtime", 'runtime: "libtriton_tensorrt.so"'),
+        ("model_metrics", 'model_metrics { metric_control { metric_identifier { family: "a" } histogram_options { buckets: 1 } } }'),
+        (
+            "is_non_linear_format_io",
+            'output { name: "z" data_type: TYPE_FP32 dims: [3, 2, 2] is_non_linear_format_io: true }',
+        ),
+    ],
+)  # fmt: skip
+def test_the_server_knows_a_field_from_the_release_on_that_we_say(
+    parser: RunningServer, tmp_path: Path, field: str, added: str
+) -> None:
+    done = package([cases.usual(tmp_path)], [proof()], tmp_path / "out", name="net", release="24.10")
+    place = done.files["config.pbtxt"].path
+    place.write_text(f"{place.read_text()}{added}\n")
+    (since,) = {release for (_, name), release in FIELDS_SINCE.items() if name == field}
+    assert (UNREAD in loading(parser, done)) == (since > "24.10")
 
 
 def unchecked(folder: Path) -> dict[str, Any]:

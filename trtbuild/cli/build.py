@@ -50,13 +50,15 @@ def command(
 
 def show(result: object, console: Console) -> None:
     """The end of a build: warnings, and where things lie."""
+    import json
+
     from trtbuild.pipeline import BuildResult
-    from trtbuild.reporting import report_document
 
     if not isinstance(result, BuildResult):
         raise TypeError("not a build result")
     for warning in result.build.warnings:
         console.note(warning)
+    document = json.loads((result.folder / "report.json").read_text(encoding="utf-8"))
     places = {
         "report": result.report,
         "page": result.report.with_suffix(".html"),
@@ -64,6 +66,6 @@ def show(result: object, console: Console) -> None:
         "triton": result.folder / "model_repository",
     }
     console.result(
-        report_document(result.build) | {"folder": str(result.folder), "manifest": str(result.manifest)},
+        document | {"folder": str(result.folder), "manifest": str(result.manifest)},
         "\n".join(f"{name:<10}{place}" for name, place in places.items()),
     )

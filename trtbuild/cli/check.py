@@ -54,10 +54,10 @@ def command(place: Path, name: str | None, url: str | None, gpus: tuple[str, ...
 def _subjects(place: Path) -> tuple[list[ModelFolder], ServedPlan | None]:
     """The model folders at a place, or the one plan."""
     from trtbuild.errors import UsageError
-    from trtbuild.triton.folder import model_folders, read_folder
+    from trtbuild.triton.folder import read_models
 
     if place.is_dir():
-        return [read_folder(folder, _from_file) for folder in model_folders(place)], None
+        return read_models(place, _from_file), None
     if not place.exists():
         raise UsageError("there is no such folder or plan", place=str(place), hint="check the path")
     return [], _from_file(place)

@@ -136,6 +136,37 @@ def _tried(document: Document) -> dict[str, str]:
     return {t["name"].replace("_", " "): "kept" if t["kept"] else "not kept" for t in tried}
 
 
+def _search(two: Documents) -> Iterator[Row]:
+    found = [d["precision"]["search"] or {} for d in two]
+    for key, what in (("floor", "floor"), ("runs", "graphs run"), ("judged_on", "rows"), ("complete", "complete")):
+        yield _row("search", what, (s.get(key) for s in found))
+    chosen = [s["points"][s["chosen"]] if s and s["chosen"] is not None else {} for s in found]
+    yield _row("search", "chosen: SQNR, dB", (point.get("sqnr_db") for point in chosen), "decibel")
+    yield _row("search", "chosen: weights", (point.get("weight_bytes") for point in chosen), "size")
+
+
+def _cost(two: Documents) -> Iterator[Row]:
+    for what, key in (
+        ("a million, always busy", "per_million"),
+        ("a million at the traffic", "per_million_at_traffic"),
+    ):
+        sides = ({r["subject"]: r[key] for r in (d["cost"] or {"rows": ()})["rows"]} for d in two)
+        yield from (row | {"what": f"{row['what']}: {what}"} for row in _both("cost", sides, "money"))
+
+
+def _asked(two: Documents) -> Iterator[Row]:
+    yield from (row for row in _both("spec", (dict(_flat(d["spec"])) for d in two)) if not row["same"])
+
+
+def _flat(spec: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys of a spec to their values as text."""
+    for key, value in spec.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", str(value)
+
+
 def _time(two: Documents) -> Iterator[Row]:
     yield from _both(_CHANGING, ({s["stage"]: s["seconds"] for s in d["stages"]} for d in two), "seconds")
 
@@ -145,7 +176,7 @@ def _pinned(two: Documents) -> Iterator[Row]:
     yield from _both("versions", ({"trtbuild": d["trtbuild"], **d["versions"]} for d in two))
 
 
-_PARTS = (_verdict, _accuracy, _sizes, _plans, _graph, _precision, _time, _pinned)
+_PARTS = (_verdict, _asked, _accuracy, _sizes, _plans, _graph, _precision, _search, _cost, _time, _pinned)
 
 
 def render_comparison(found: Mapping[str, Any]) -> str:

@@ -79,6 +79,11 @@ def money(value: float) -> str:
     return f"{value:.2f}" if value >= 1 else f"{value:.4f}"
 
 
+def plain(value: float) -> str:
+    """As it was given: ``1.2``, ``20,000``."""
+    return f"{value:,.10g}"
+
+
 def span(pair: Sequence[float]) -> str:
     """``-4.8 .. 4.8``."""
     return f"{pair[0]:.4g} .. {pair[1]:.4g}"
@@ -110,7 +115,7 @@ FORMATS: Mapping[str, Callable[..., str]] = {
     f.__name__: f
     for f in (
         size, ratio, percent, score, signed, cosine, decibel, number, tiny, milliseconds, microseconds, seconds, whole,
-        money, span, axes, shapes, digest, shortened,
+        money, plain, span, axes, shapes, digest, shortened,
     )
 }  # fmt: skip
 """By the name that templates call them by."""

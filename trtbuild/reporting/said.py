@@ -127,7 +127,7 @@ def verify(done: Verification) -> list[str]:
         t = done.task
         task = [f"{t.metric}: fp32 {t.reference:.4f}, {done.subject} {t.subject:.4f}{_interval(t)}"]
     verdict = "passed" if done.passed else "NOT PASSED"
-    outputs = [_output(o) for o in done.outputs]
+    outputs = [compared(o) for o in done.outputs]
     main = (task or outputs or [""])[0]
     return [f"{verdict} on {done.samples} samples ({done.subject}); {main}", *gates, *outputs, *done.notes]
 
@@ -139,7 +139,8 @@ def _interval(task: TaskScore) -> str:
     return f" (drop {task.drop:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}, at most {task.drop_at_most:.4f})"
 
 
-def _output(o: OutputComparison) -> str:
+def compared(o: OutputComparison) -> str:
+    """One output's line."""
     text = (
         f"{o.output}: cosine {o.cosine:.6f} (smallest {o.cosine_min:.6f}), SQNR "
         f"{'exact' if o.sqnr_db is None else f'{o.sqnr_db:.1f} dB'}, largest error {o.max_abs:.4g}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from trtbuild.serving.checking import ServeCheck, ServeFinding, serve_check
 from trtbuild.serving.client import Client
+from trtbuild.serving.comparing import Latency, Shadow, shadow
 from trtbuild.serving.copies import copied
 from trtbuild.serving.environment import ServerEnvironment, installed, set_up
 from trtbuild.serving.live import promote_live, rollback_live, ship_live
@@ -15,6 +16,7 @@ from trtbuild.serving.rollout import Naming, Rollout, pin, roll_out
 from trtbuild.serving.server import RunningServer, serving
 
 __all__ = [
-    "Client", "Load", "Naming", "Rollout", "RunningServer", "ServeCheck", "ServeFinding", "ServerEnvironment", "copied",
-    "installed", "pin", "promote_live", "roll_out", "rollback_live", "serve_check", "serving", "set_up", "ship_live",
+    "Client", "Latency", "Load", "Naming", "Rollout", "RunningServer", "ServeCheck", "ServeFinding",
+    "ServerEnvironment", "Shadow", "copied", "installed", "pin", "promote_live", "roll_out", "rollback_live",
+    "serve_check", "serving", "set_up", "shadow", "ship_live",
 ]  # fmt: skip

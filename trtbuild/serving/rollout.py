@@ -110,12 +110,12 @@ def roll_out(
     """
     started = time.monotonic()
     folder = repository / model
-    with _alone(repository, model, wait_s), Client(url) as client:
+    with alone(repository, model, wait_s), Client(url) as client:
         served = client.ready_versions(model)
-        _hold_new(folder, version, served)
+        hold_new(folder, version, served)
         if served:  # else a server that starts again meanwhile might take the new version untried
             _name(folder, served, naming.serve)
-        with _trial(client, repository, model, version) as name:
+        with on_trial(client, repository, model, version) as name:
             tried = _right(answered(client, name, version, golden, "answers on trial"), model, version, served)
         with _put_back(client, folder, version, served, naming.put_back):
             _name(folder, (version,), naming.serve)
@@ -125,7 +125,12 @@ def roll_out(
     return Rollout(model, version, served, tried, confirmed, time.monotonic() - started)
 
 
-def _hold_new(folder: Path, version: int, served: Sequence[int]) -> None:
+def hold_new(folder: Path, version: int, served: Sequence[int]) -> None:
+    """The version is there, and is not one that serves.
+
+    Raises:
+        UsageError: It is not so.
+    """
     if version in served:
         raise UsageError(
             f"version {version} serves already", place=str(folder), hint="ship the model as another version"
@@ -157,7 +162,7 @@ def _serving(served: Sequence[int]) -> str:
 
 
 @contextlib.contextmanager
-def _alone(repository: Path, model: str, wait_s: float) -> Iterator[None]:
+def alone(repository: Path, model: str, wait_s: float) -> Iterator[None]:
     """One rollout of a model at a time."""
     from filelock import FileLock, Timeout
 
@@ -173,7 +178,7 @@ def _alone(repository: Path, model: str, wait_s: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _trial(client: Client, repository: Path, model: str, version: int) -> Iterator[str]:
+def on_trial(client: Client, repository: Path, model: str, version: int) -> Iterator[str]:
     """The version as a model of its own; unloaded and gone at the end, and what an earlier try left before."""
     name = f"{model}{TRIAL}"
     _end_trial(client, repository, name)

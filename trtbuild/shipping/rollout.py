@@ -6,16 +6,15 @@ Every function leaves a repository that can be served, wherever it is broken off
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from trtbuild import __version__
-from trtbuild.artifacts import StoredFile
-from trtbuild.errors import IntegrityError, UsageError
+from trtbuild.errors import IntegrityError, OutputError, UsageError
 from trtbuild.shipping.policy import Policy, read_policy
 from trtbuild.shipping.serving import Served, model_name, serving_config, side_by_side
-from trtbuild.shipping.shipment import CONFIG, ENVELOPE, SHIPPED, Shipment, check_name
+from trtbuild.shipping.shipment import CONFIG, ENVELOPE, SHARED, SHIPPED, Shipment, check_name
 from trtbuild.shipping.storage import Content, Storage
 from trtbuild.shipping.versions import RECORD, ModelVersions, ShippedVersion, check_version, read_model
 
@@ -65,8 +64,9 @@ def ship(storage: Storage, shipment: Shipment, *, keep: int = KEEP, keys: Policy
         staged = _stage(storage, shipment, policy)
         found = read_model(storage, shipment.model)
         done = _serve(storage, found, found.served.then([staged.version]), staged.version, "activated")
-        removed = _prune(storage, shipment.model, keep)
-    return replace(done, new=staged.new, removed=removed, served_before=staged.served_before, notes=shipment.notes)
+        removed, left = _prune(storage, shipment.model, keep)
+    notes = (*shipment.notes, *staged.notes, *done.notes, *left)
+    return replace(done, new=staged.new, removed=removed, served_before=staged.served_before, notes=notes)
 
 
 def stage(storage: Storage, shipment: Shipment, *, keys: Policy | None = None) -> Change:
@@ -79,7 +79,8 @@ def stage(storage: Storage, shipment: Shipment, *, keys: Policy | None = None) -
     """
     policy = _demanded(storage, shipment, keys)
     with storage.locked(shipment.model):
-        return replace(_stage(storage, shipment, policy), notes=shipment.notes)
+        done = _stage(storage, shipment, policy)
+    return replace(done, notes=(*shipment.notes, *done.notes))
 
 
 def activate(storage: Storage, model: str, versions: Sequence[int]) -> Change:
@@ -151,7 +152,7 @@ def prune(storage: Storage, model: str, *, keep: int = KEEP) -> tuple[int, ...]:
         The versions that were removed.
     """
     with storage.locked(check_name(model)):
-        return _prune(storage, model, keep)
+        return _prune(storage, model, keep)[0]
 
 
 def _demanded(storage: Storage, shipment: Shipment, keys: Policy | None) -> Policy:
@@ -176,11 +177,12 @@ def _stage(storage: Storage, shipment: Shipment, policy: Policy) -> Change:
     version = max((*(v.number for v in found.versions), *found.others, *found.broken, 0)) + 1
     _put(storage, shipment, version)
     now = read_model(storage, model).served.versions
-    _note(storage, model, "shipped", version, now, shipment.manifest.sha256)
-    return Change(model, version, now, found.served.versions, new=True)
+    notes = _note(storage, model, "shipped", version, now, shipment.manifest.sha256)
+    return Change(model, version, now, found.served.versions, new=True, notes=notes)
 
 
-def _prune(storage: Storage, model: str, keep: int) -> tuple[int, ...]:
+def _prune(storage: Storage, model: str, keep: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The versions that were removed, and what could not be: that undoes nothing that was done before."""
     found = read_model(storage, model)
     numbers = [v.number for v in found.versions]
     held = set(found.served.versions)
@@ -188,19 +190,25 @@ def _prune(storage: Storage, model: str, keep: int) -> tuple[int, ...]:
     for number in [*before, *reversed(numbers)]:
         held |= {number} if len(held) < keep else set()
     outdated = tuple(n for n in numbers if n not in held) if found.served.versions else ()
+    notes: tuple[str, ...] = ()
     for number in outdated:
-        storage.remove_version(model, number)
-        _note(storage, model, "removed", number, found.served.versions, found.version(number).manifest)
-    return outdated
+        try:
+            storage.remove_version(model, number)
+        except OutputError as error:
+            return tuple(n for n in outdated if n < number), (
+                *notes,
+                f"version {number} could not be removed: {error.message}",
+            )
+        notes += _note(storage, model, "removed", number, found.served.versions, found.version(number).manifest)
+    return outdated, notes
 
 
 def _put(storage: Storage, shipment: Shipment, version: int) -> None:
     listed = {name: f.sha256 for name, f in shipment.files.items()}
     record = ShippedVersion(version, _now(), shipment.manifest.sha256, shipment.payload, listed)
     files: dict[str, Content] = {**shipment.files, RECORD: record.document()}
-    config = serving_config(shipment.config, Served((version,)), shipment.model)
-    beside = {name: _read(f) for name, f in shipment.shared.items()}
-    storage.add_version(shipment.model, version, files, {**beside, CONFIG: config})
+    config = serving_config(shipment.config, Served((version,)), shipment.model, _labels_inside(version, listed))
+    storage.add_version(shipment.model, version, files, {CONFIG: config})
 
 
 def _serve(storage: Storage, found: ModelVersions, chosen: Served, about: int, event: str) -> Change:
@@ -217,22 +225,20 @@ def _serve(storage: Storage, found: ModelVersions, chosen: Served, about: int, e
                 place=f"{storage.place}/{model}",
                 hint="serve one of them alone: `trtbuild promote`",
             )
-    config = serving_config(configs[-1], chosen, f"{storage.place}/{model}")
+    inside = _labels_inside(shipped[-1].number, shipped[-1].files)
+    config = serving_config(configs[-1], chosen, f"{storage.place}/{model}", inside)
+    notes: tuple[str, ...] = ()
     if storage.read(f"{model}/{CONFIG}") != config:
-        _share(storage, model, shipped[-1])
         storage.replace(f"{model}/{CONFIG}", config)
         manifest = next((v.manifest for v in found.versions if v.number == about), "")
-        _note(storage, model, event, about, chosen.versions, manifest)
-    return Change(model, about, chosen.versions, found.served.versions)
+        notes = _note(storage, model, event, about, chosen.versions, manifest)
+    return Change(model, about, chosen.versions, found.served.versions, notes=notes)
 
 
-def _share(storage: Storage, model: str, version: ShippedVersion) -> None:
-    """Puts a version's labels and the like beside the config, before the config that names them."""
-    prefix = f"{SHIPPED}/shared/"
-    for name, digest in version.files.items():
-        if name.startswith(prefix) and storage.digest(f"{model}/{name.removeprefix(prefix)}") != digest:
-            data = storage.read(f"{model}/{version.number}/{name}") or b""
-            storage.replace(f"{model}/{name.removeprefix(prefix)}", data)
+def _labels_inside(version: int, files: Mapping[str, str]) -> dict[str, str]:
+    """Label file to its path inside the version that it belongs to: so it changes with the config, and not before."""
+    prefix = f"{SHIPPED}/{SHARED}/"
+    return {name.removeprefix(prefix): f"{version}/{name}" for name in files if name.startswith(prefix)}
 
 
 def _same(storage: Storage, found: ModelVersions, shipment: Shipment, policy: Policy) -> ShippedVersion | None:
@@ -258,8 +264,13 @@ def _hold_ours(storage: Storage, found: ModelVersions) -> None:
         )
 
 
-def _note(storage: Storage, model: str, event: str, version: int, served: Sequence[int], manifest: str) -> None:
-    """A line of the journal: what happened when, by which manifest. Nothing is decided by it."""
+def _note(
+    storage: Storage, model: str, event: str, version: int, served: Sequence[int], manifest: str
+) -> tuple[str, ...]:
+    """A line of the journal: what happened when, by which manifest. Nothing is decided by it.
+
+    It has happened: that it cannot be written down is told, and is no error.
+    """
     now = _now()
     line = {
         "at": now,
@@ -270,11 +281,11 @@ def _note(storage: Storage, model: str, event: str, version: int, served: Sequen
         "by": __version__,
     }
     name = f"{now.replace(':', '')}-{event.replace(' ', '-')}-{version}.json"
-    storage.note(model, name, (json.dumps(line) + "\n").encode())
-
-
-def _read(file: StoredFile) -> bytes:
-    return file.path.read_bytes()
+    try:
+        storage.note(model, name, (json.dumps(line) + "\n").encode())
+    except OutputError as error:
+        return (f"it is done, and the journal could not be written: {error.message}",)
+    return ()
 
 
 def _now() -> str:

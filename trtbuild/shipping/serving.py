@@ -6,7 +6,7 @@ served alone before, the last one first: what ``rollback`` goes back to. So no s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,11 +50,20 @@ def served(config: bytes | str, place: str) -> Served:
     return Served(tuple(sorted(message.version_policy.specific.versions)), tuple(int(v) for v in before if v.isdigit()))
 
 
-def serving_config(config: bytes | str, chosen: Served, place: str) -> bytes:
-    """A packaged config with the versions to serve written into it."""
+def serving_config(config: bytes | str, chosen: Served, place: str, files: Mapping[str, str]) -> bytes:
+    """A packaged config with the versions to serve written into it.
+
+    Args:
+        config: As it was packaged.
+        chosen: What to serve.
+        place: Where it lies, for errors.
+        files: Label file to where it lies in the model's folder now.
+    """
     from google.protobuf import text_format
 
     message = _parsed(config, place)
+    for output in message.output:
+        output.label_filename = files.get(output.label_filename, output.label_filename)
     message.ClearField("version_policy")
     message.version_policy.specific.versions.extend(chosen.versions)
     if chosen.before:

@@ -19,6 +19,9 @@ CONFIG = "config.pbtxt"
 SHIPPED = "shipped"
 """Folder inside a version that holds what travels with its plans: Triton reads only the files its config names."""
 
+SHARED = "shared"
+"""Folder in that one for what was packaged beside ``config.pbtxt``: labels."""
+
 _MODELS = "model_repository"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
 
@@ -31,7 +34,6 @@ class Shipment:
         model: Its name, also the folder's.
         manifest: The build's manifest.
         files: Path inside a version folder to the file: the plans, and below ``shipped/`` what travels with them.
-        shared: Path beside ``config.pbtxt`` to the file, such as labels.
         config: The text of ``config.pbtxt`` as it was packaged.
         notes: What a person should know before it is served.
     """
@@ -39,7 +41,6 @@ class Shipment:
     model: str
     manifest: StoredFile
     files: Mapping[str, StoredFile]
-    shared: Mapping[str, StoredFile]
     config: str
     notes: tuple[str, ...] = ()
 
@@ -47,7 +48,7 @@ class Shipment:
     def payload(self) -> str:
         """Digest over everything that makes a version this one; the same for a second try."""
         listed = {name: f.sha256 for name, f in self.files.items() if name != f"{SHIPPED}/{ENVELOPE}"}
-        return json_digest([self.model, listed, {n: f.sha256 for n, f in self.shared.items()}])
+        return json_digest([self.model, listed])
 
 
 def check_name(name: str) -> str:
@@ -87,6 +88,9 @@ def read_shipment(folder: Path, model: str | None = None) -> Shipment:
     if not inside:
         raise UsageError(f"the build has no model {model!r}", place=str(build), hint=f"it has {_models(listed)}")
     _hold_named(build / base, {str(PurePosixPath(n).relative_to(base)) for n in inside})
+    numbers = {PurePosixPath(n).relative_to(base).parts[0] for n in inside}
+    if len({n for n in numbers if n.isdigit()}) > 1:
+        raise UsageError("a build is shipped as one version, and it has several", place=str(build / base))
     ours = model in _families(document, listed)  # golden requests are the plan's: its steps take other inputs
     golden = {n: f for n, f in listed.items() if ours and PurePosixPath(n).is_relative_to("golden")}
     files = {name: _held(build / name, known) for name, known in {**inside, **golden}.items()}
@@ -225,7 +229,6 @@ def _shipment(build: Path, model: str, document: Mapping[str, Any], files: Mappi
     base = PurePosixPath(_MODELS, model)
     manifest = StoredFile.of(build / MANIFEST)
     inside: dict[str, StoredFile] = {f"{SHIPPED}/{MANIFEST}": manifest}
-    shared: dict[str, StoredFile] = {}
     for name, file in files.items():
         path = PurePosixPath(name)
         if not path.is_relative_to(base):
@@ -237,14 +240,13 @@ def _shipment(build: Path, model: str, document: Mapping[str, Any], files: Mappi
         elif parts == (CONFIG,):
             inside[f"{SHIPPED}/{CONFIG}"] = file
         else:
-            shared[str(PurePosixPath(*parts))] = file
-            inside[str(PurePosixPath(SHIPPED, "shared", *parts))] = file
+            inside[str(PurePosixPath(SHIPPED, SHARED, *parts))] = file
     if f"{SHIPPED}/{CONFIG}" not in inside:
         raise IntegrityError(f"the manifest names no {CONFIG}", place=str(build / base), hint="build it again")
     if (build / ENVELOPE).is_file():
         inside[f"{SHIPPED}/{ENVELOPE}"] = StoredFile.of(build / ENVELOPE)
     config = inside[f"{SHIPPED}/{CONFIG}"].path.read_text(encoding="utf-8")
-    return Shipment(model, manifest, inside, shared, config, _notes(model, document))
+    return Shipment(model, manifest, inside, config, _notes(model, document))
 
 
 def _notes(model: str, document: Mapping[str, Any]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from trtbuild.content import json_digest
@@ -137,7 +138,10 @@ def _hold_plans(model: str, version: ShippedVersion, manifest: bytes, place: str
     except ValueError as error:
         raise _tampered(f"its manifest cannot be read: {error}", place) from error
     prefix = f"model_repository/{model}/"
-    known = {n.removeprefix(prefix).partition("/")[2]: d for n, d in listed.items() if n.startswith(prefix)}
+    packaged = [(n.removeprefix(prefix).partition("/"), d) for n, d in listed.items() if n.startswith(prefix)]
+    known = {name: digest for (number, _, name), digest in packaged if number.isdigit()}
+    if lacking := sorted(set(known) - set(version.files)):
+        raise _tampered(f"{lacking[0]} is in its manifest and was not shipped", place)
     for name, digest in version.files.items():
         if not name.startswith(f"{SHIPPED}/") and known.get(name) != digest:
             raise _tampered(f"{name} is not the file that its manifest names", place)
@@ -163,6 +167,8 @@ def _read_version(storage: Storage, model: str, number: int) -> ShippedVersion |
         if document["sha256"] != json_digest(body) or int(body["version"]) != number:
             raise ValueError("its digest does not fit")
         files = {str(n): str(d) for n, d in body["files"].items()}
+        if any(".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute() for name in files):
+            raise ValueError("it names a file outside of its folder")
         return ShippedVersion(number, str(body["shipped_at"]), str(body["manifest"]), str(body["payload"]), files)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _tampered(f"its record cannot be trusted: {error}", place) from error

@@ -175,18 +175,19 @@ def _beside(
     parts = steps(name, plan, settings, folder)
     if not parts:
         return {}
-    found = {}
+    found, configs = {}, {name: config}
     for step in parts.values():
         model = workdir / step.name / "model.py"
         model.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(step.file, model)
         found[f"{step.name}/{version}/model.py"] = StoredFile.of(model)
-        made = step_config(step, config, plan)
+        configs[step.name] = step_config(step, config, plan)
         premises = Premises(folder=step.name)
-        found[f"{step.name}/{CONFIG}"] = _checked(made, premises, settings, workdir / step.name / CONFIG)
+        found[f"{step.name}/{CONFIG}"] = _checked(configs[step.name], premises, settings, model.with_name(CONFIG))
     whole = f"{name}_{ENSEMBLE}"
     joined = ensemble_config(whole, parts, config, plan, settings)
-    found[f"{whole}/{CONFIG}"] = _checked(joined, Premises(folder=whole), settings, workdir / whole / CONFIG)
+    premises = Premises(folder=whole, others=configs)
+    found[f"{whole}/{CONFIG}"] = _checked(joined, premises, settings, workdir / whole / CONFIG)
     empty = workdir / whole / "about.txt"
     empty.write_text("Triton wants a version folder; an ensemble has nothing to put in it.\n", encoding="utf-8")
     return {**found, f"{whole}/{version}/about.txt": StoredFile.of(empty)}

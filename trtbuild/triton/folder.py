@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trtbuild.content import file_digest
-from trtbuild.errors import IntegrityError, UsageError
-from trtbuild.triton.checks import PLAN, Premises, check_config
+from trtbuild.errors import IntegrityError, SpecError, UsageError
+from trtbuild.triton.checks import ENSEMBLE, PLAN, PYTHON, Premises, check_config
 from trtbuild.triton.command import server_flags
 from trtbuild.triton.gating import check_release
 from trtbuild.triton.messages import ModelConfig, read_text
@@ -65,39 +65,53 @@ class ModelFolder:
         )
 
 
-def model_folders(folder: Path) -> list[Path]:
-    """The model folders in a repository, or the folder itself where it is one.
+def read_models(place: Path, undescribed: Callable[[Path], ServedPlan]) -> list[ModelFolder]:
+    """Reads and checks a model folder, or those in a repository; models of other backends are left out.
+
+    Args:
+        place: A folder with a config.pbtxt, or one with such folders.
+        undescribed: Reads a plan that its config says nothing of.
 
     Raises:
         UsageError: Neither.
-    """
-    if (folder / CONFIG).is_file():
-        return [folder]
-    found = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
-    if not found:
-        raise UsageError(
-            f"there is no {CONFIG} in it, nor in the folders in it",
-            place=str(folder),
-            hint="give a model folder, a model repository, or a plan",
-        )
-    return found
-
-
-def read_folder(folder: Path, undescribed: Callable[[Path], ServedPlan]) -> ModelFolder:
-    """Reads and checks a model folder.
-
-    Args:
-        folder: With a config.pbtxt.
-        undescribed: Reads a plan that the config says nothing of.
-
-    Raises:
-        SpecError: The config is none, or one that Triton would refuse or serve wrongly.
+        SpecError: A config is none, or one that Triton would refuse or serve wrongly.
         IntegrityError: A plan is not the one that the config was made for.
     """
+    if (place / CONFIG).is_file():
+        return [_checked(place, _config(place), None, undescribed)]
+    configs = {folder.parent: _config(folder.parent) for folder in sorted(place.glob(f"*/{CONFIG}"))}
+    ours = {folder: c for folder, c in configs.items() if c.platform in (PLAN, ENSEMBLE) or c.backend in ("", PYTHON)}
+    if not ours:
+        raise UsageError(
+            f"there is no {CONFIG} of a plan in it, nor in the folders in it",
+            place=str(place),
+            hint="give a model folder, a model repository, or a plan",
+        )
+    others = {config.name: config for config in configs.values()}
+    return [_checked(folder, config, others, undescribed) for folder, config in ours.items()]
+
+
+def _config(folder: Path) -> ModelConfig:
+    """A folder's config, with what Triton fills in itself: the name, and the platform of the TensorRT backend."""
     place = folder / CONFIG
-    config = read_text(place.read_text(encoding="utf-8"), str(place))
+    try:
+        config = read_text(place.read_text(encoding="utf-8"), str(place))
+    except UnicodeDecodeError as error:
+        raise SpecError("not a text file", place=str(place), hint="package the model again") from error
+    config.name = config.name or folder.resolve().name
+    if config.backend == "tensorrt" and not config.platform:
+        config.platform = PLAN
+    return config
+
+
+def _checked(
+    folder: Path,
+    config: ModelConfig,
+    others: Mapping[str, ModelConfig] | None,
+    undescribed: Callable[[Path], ServedPlan],
+) -> ModelFolder:
     files = frozenset(f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file())
-    check_config(config, Premises(folder.resolve().name, files), str(place))
+    check_config(config, Premises(folder.resolve().name, files, others=others), str(folder / CONFIG))
     model = ModelFolder(folder, config, ())
     if config.platform != PLAN:
         return model

@@ -14,7 +14,7 @@ FIELDS_SINCE = {
     ("inference.ModelConfig", "model_metrics"): "24.11",
     ("inference.ModelEnsembling", "max_inflight_requests"): "25.12",
 }
-"""Message and field to a release. Source: protobuf/model_config.proto on the branches r23.12 to r26.05 of Triton's
+"""Message and field to a release. Source: protobuf/model_config.proto on the branches r23.12 to r26.07 of Triton's
 ``common`` repository, compared one by one; nothing else was added, and nothing was taken away."""
 
 

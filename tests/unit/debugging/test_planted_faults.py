@@ -36,6 +36,26 @@ def block():
     return model(nodes, [("x", shape)], [("y", shape)], parameters | {"two": np.float32(2)}, opset=17)
 
 
+def energy_cnn():
+    """A CNN with a difference, a power and a head whose weight is square: what the faults need."""
+    nodes = [
+        node("Conv", ["x", "k1"], ["c1"], "first", pads=[1, 1, 1, 1]),
+        node("Relu", ["c1"], ["r1"], "relu"),
+        node("Conv", ["r1", "k2"], ["c2"], "second", pads=[1, 1, 1, 1]),
+        node("Sub", ["c2", "r1"], ["d"], "difference"),
+        node("Pow", ["d", "two"], ["sq"], "square"),
+        node("GlobalAveragePool", ["sq"], ["p"], "pool"),
+        node("Sqrt", ["p"], ["root"], "root"),
+        node("Flatten", ["root"], ["f"], "flatten"),
+        node("MatMul", ["f", "w"], ["y"], "head"),
+    ]
+    parameters = {
+        "k1": weights((4, 2, 3, 3), 1, 0.3), "k2": weights((4, 4, 3, 3), 6, 0.3), "w": weights((4, 4), 8),
+        "two": np.float32(2),
+    }  # fmt: skip
+    return model(nodes, [("x", ["n", 2, 6, 6])], [("y", ["n", 4])], parameters, opset=17)
+
+
 def feed_of(proto, seed=5):
     return random_feed(proto, seed, n=2)
 
@@ -44,7 +64,7 @@ def feed_of(proto, seed=5):
 def typed(tmp_path_factory):
     """Both models in FP32, FP16 and INT8."""
     made = {}
-    for name, proto in (("cnn", cnn(opset=22)), ("block", block())):
+    for name, proto in (("cnn", cnn(opset=22)), ("energy", energy_cnn()), ("block", block())):
         folder = tmp_path_factory.mktemp(name)
         path = save(proto, folder / "m.onnx")
         table = calibrate(path, [random_feed(proto, 100 + i, n=4) for i in range(8)], method="minmax")
@@ -120,6 +140,17 @@ CASES = {
     "cnn weight": (
         "cnn", "fp32", lambda p: replaced(p, "k2", weights((6, 4, 3, 3), 77, 0.3)), "conv2", "other weight", "another",
     ),
+    "cnn transposed weight": (
+        "energy", "fp32", lambda p: replaced(p, "w", np.ascontiguousarray(weights((4, 4), 8).T)), "head", "other weight",
+        "transposed",
+    ),
+    "cnn swapped input": (
+        "energy", "fp32", lambda p: by_name(p, "pool").input.__setitem__(0, "d"), "pool", "swapped inputs", "'d'",
+    ),
+    "cnn nan weight": (
+        "energy", "fp32", lambda p: replaced(p, "k2", np.full((4, 4, 3, 3), np.nan, np.float32)), "second", "bad weight",
+        "NaN",
+    ),
     "wrong operator": (
         "cnn", "fp32", lambda p: setattr(by_name(p, "relu"), "op_type", "Tanh"), "relu", "other operators", "Tanh",
     ),
@@ -159,9 +190,17 @@ def test_verify_fails_debug_names_the_node_and_the_reduced_model_fails(case, typ
     assert not again.passed
 
 
-def test_an_overflowing_power_is_named_with_the_range(tmp_path):
-    proto = block()
-    replaced(proto, "wo", weights((16, 16), 2, 0.3) * 800)
+LARGE = {
+    "block": (block, "wo", weights((16, 16), 2, 0.3) * 800),
+    "cnn": (energy_cnn, "k2", weights((4, 4, 3, 3), 6, 0.3) * 800),
+}
+
+
+@pytest.mark.parametrize("network", LARGE)
+def test_an_overflowing_power_is_named_with_the_range(network, tmp_path):
+    make, weight, value = LARGE[network]
+    proto = make()
+    replaced(proto, weight, value)
     half = onnx.ModelProto()
     half.CopyFrom(proto)
     all_in_half(half)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -135,14 +136,20 @@ def test_versions_of_another_interface_are_not_served_side_by_side(repository):
     assert "max_batch_size: 8" in (repository.place / "net" / "config.pbtxt").read_text()
 
 
+def labels_of(repository):
+    """The labels that the config names, which Triton reads from the model's folder."""
+    folder = repository.place / "net"
+    (name,) = re.findall(r'label_filename: "(.*)"', (folder / "config.pbtxt").read_text())
+    return (folder / name).read_text()
+
+
 def test_labels_go_with_their_version(repository):
-    labels = repository.place / "net" / "labels.txt"
     repository.ship(1, labels="cat")
-    assert labels.read_text() == "cat"
+    assert labels_of(repository) == "cat"
     repository.ship(2, labels="dog")
-    assert labels.read_text() == "dog"
+    assert labels_of(repository) == "dog"
     rollback(repository.storage, "net")
-    assert labels.read_text() == "cat"
+    assert labels_of(repository) == "cat"
 
 
 def test_the_manifest_travels_with_the_plan(repository):
@@ -160,6 +167,46 @@ def test_records_lie_where_triton_does_not_look(repository):
     assert [(line["event"], line["version"]) for line in lines] == [("shipped", 1), ("shipped", 2), ("activated", 2)]
     assert [line["served"] for line in lines] == [[1], [1], [2]]
     assert len({line["manifest"] for line in lines}) == 2
+
+
+def test_a_journal_that_cannot_be_written_is_told_and_stops_nothing(repository):
+    repository.ship(1)
+    journal = repository.storage.records / "journal"
+    shutil.rmtree(journal)
+    journal.write_text("a file is in the way")
+    done = repository.ship(2)
+    assert done.served == (2,)
+    assert any("journal could not be written" in note for note in done.notes)
+    assert repository.ship(2).notes == (), "nothing happened, and nothing is written down"
+
+
+def test_a_record_that_points_elsewhere_is_not_trusted(repository):
+    from trtbuild.shipping.versions import RECORD, ShippedVersion
+
+    repository.ship(1)
+    repository.ship(2)
+    (known, _) = read_model(repository.storage, "net").versions
+    config = repository.storage.digest("net/config.pbtxt")
+    forged = ShippedVersion(
+        1, known.shipped_at, known.manifest, known.payload, {**known.files, "../config.pbtxt": config}
+    )
+    (repository.place / "net" / "1" / RECORD).write_bytes(forged.document())
+    with pytest.raises(IntegrityError, match="record"):
+        promote(repository.storage, "net", 1)
+
+
+def test_a_record_that_leaves_out_a_plan_is_not_trusted(repository):
+    from trtbuild.shipping.versions import RECORD, ShippedVersion
+
+    repository.ship(1)
+    repository.ship(2)
+    (known, _) = read_model(repository.storage, "net").versions
+    fewer = {name: digest for name, digest in known.files.items() if name != "model.plan"}
+    forged = ShippedVersion(1, known.shipped_at, known.manifest, known.payload, fewer)
+    (repository.place / "net" / "1" / RECORD).write_bytes(forged.document())
+    (repository.place / "net" / "1" / "model.plan").unlink()
+    with pytest.raises(IntegrityError, match="was not shipped"):
+        promote(repository.storage, "net", 1)
 
 
 def test_one_model_of_a_build_is_enough(tmp_path):

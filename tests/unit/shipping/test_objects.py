@@ -106,11 +106,12 @@ def test_a_tampered_object_is_not_served_again(storage, tmp_path):
 
 
 def test_labels_and_records_lie_where_they_do_in_a_folder(storage, tmp_path):
-    ship(storage, build(tmp_path, 1, labels="cat"))
-    assert storage.read("net/labels.txt") == b"cat"
+    for number, label in ((1, b"cat"), (2, b"dog")):
+        ship(storage, build(tmp_path, number, labels=label.decode()))
+        name = f"{number}/shipped/shared/labels.txt"
+        assert f'label_filename: "{name}"'.encode() in storage.read("net/config.pbtxt")
+        assert storage.read(f"net/{name}") == label
     assert storage.models() == ["net"]
-    ship(storage, build(tmp_path, 2, labels="dog"))
-    assert storage.read("net/labels.txt") == b"dog"
 
 
 def test_an_address_that_cannot_be_a_repository():

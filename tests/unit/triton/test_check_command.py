@@ -189,3 +189,28 @@ def test_an_older_version_is_known_by_the_config_it_was_shipped_with(typed, tmp_
     (folder / "1/model.plan").write_bytes(b"ptrt".ljust(90, b"!"))
     code, _, err = typed("check", folder)
     assert (code, "1/model.plan is not the plan" in err) == (7, True), err
+
+
+def test_models_of_other_backends_are_left_out_and_what_triton_fills_in_is_filled_in(typed, tmp_path):
+    package(typed, tmp_path)
+    other = tmp_path / "model_repository/other/config.pbtxt"
+    other.parent.mkdir()
+    other.write_text('backend: "onnxruntime"')
+    place = tmp_path / "model_repository/net/config.pbtxt"
+    place.write_text(place.read_text().replace('name: "net"\nplatform: "tensorrt_plan"', 'backend: "tensorrt"'))
+    code, out, err = typed("check", "model_repository", json_too=True)
+    assert (code, [m["model"] for m in out["models"]]) == (0, ["net"]), err
+    code, _, err = typed("check", other.parent, "--release", "26.04")
+    assert (code, "is none of ours" in err) == (2, True)
+    other.write_bytes(b"\xff\xfe")
+    code, _, err = typed("check", "model_repository")
+    assert (code, "not a text file" in err) == (2, True), err
+
+
+def test_an_ensemble_that_lost_a_model_is_found(typed, tmp_path):
+    (tmp_path / "pre.py").write_text("class TritonPythonModel:\n    def execute(self, requests):\n        return []\n")
+    step = "preprocess={file: pre.py, inputs: {text: {dtype: string, shape: [batch, 1]}}, outputs: {x: }}"
+    package(typed, tmp_path, "--set", step)
+    (tmp_path / "model_repository/net_preprocess").rename(tmp_path / "away")
+    code, _, err = typed("check", "model_repository")
+    assert (code, "has no model 'net_preprocess'" in err) == (2, True), err

@@ -129,3 +129,23 @@ def test_a_fault_in_an_ensemble_is_found(tmp_path, edit, words):
     assert problems(config, Premises("net_ensemble")) == []
     edit(config)
     assert words in " ".join(p.message for p in problems(config, Premises("net_ensemble")))
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda c: setattr(c.ensemble_scheduling.step[0], "model_name", "net_pre"), "has no model 'net_pre'"),
+        (lambda c: c.ensemble_scheduling.step[0].input_map.update({"words": "text"}), "has no tensor 'words' to map"),
+        (lambda c: c.ensemble_scheduling.step[1].input_map.clear(), "nothing is mapped onto the input 'x' of net"),
+        (lambda c: setattr(c, "max_batch_size", 64), "64 is more than net_preprocess takes"),
+        (lambda c: setattr(c.input[0], "data_type", 11), "of another type in net_preprocess"),
+    ],
+)
+def test_a_fault_between_an_ensemble_and_its_models_is_found(tmp_path, edit, words):
+    done = made(tmp_path, preprocess=BEFORE, postprocess=AFTER)
+    others = configs(done)
+    others["net"] = read_text(done.files["config.pbtxt"].path.read_text(), "net")
+    config = others["net_ensemble"]
+    assert problems(config, Premises("net_ensemble", others=others)) == []
+    edit(config)
+    assert words in " ".join(p.message for p in problems(config, Premises("net_ensemble", others=others)))

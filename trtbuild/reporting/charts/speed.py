@@ -8,7 +8,7 @@ from typing import Any
 from trtbuild.reporting import formats
 from trtbuild.reporting.charts.canvas import COLOURS, WIDTH
 
-_SUBJECTS = ("accent", "int8", "fp16", "bf16", "int8_weights", "muted", "int4", "fp8")
+_SUBJECTS = ("muted", "int8", "fp16", "int8_weights", "bf16", "int4", "fp8", "good")
 """Colours by turns."""
 
 
@@ -40,9 +40,19 @@ def _finish(latency: Any, throughput: Any, rows: Sequence[int]) -> None:
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.grid()
+        _decades(axes.yaxis)
     throughput.set_xticks(rows, [str(row) for row in rows])
     throughput.minorticks_off()
     latency.legend(labelcolor=COLOURS["ink"])
+
+
+def _decades(axis: Any) -> None:
+    """Marks at 1, 2 and 5 of each power of ten, in plain digits."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:,.6g}"))
 
 
 def _rows(timing: Mapping[str, Any]) -> int:

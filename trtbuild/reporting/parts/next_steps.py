@@ -21,12 +21,12 @@ MUCH_ROOM_DB = 45.0
 
 
 def next_steps(document: Document) -> list[dict[str, str]]:
-    """``rule``, ``because`` (the figures) and ``do``, in the order in which they should be done."""
-    return [
-        {"rule": rule.__name__.lstrip("_"), "because": because, "do": do}
-        for rule in RULES
-        for because, do in rule(document)
-    ]
+    """``rule``, ``because`` (the figures) and ``do``, in the order in which they should be done; each ``do`` once."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for rule in RULES:
+        for because, do in rule(document):
+            found.setdefault((rule.__name__.lstrip("_"), do), []).append(because)
+    return [{"rule": rule, "because": " ".join(because), "do": do} for (rule, do), because in found.items()]
 
 
 def _more_samples(document: Document) -> Iterator[tuple[str, str]]:
@@ -114,9 +114,11 @@ def _clipped(document: Document) -> Iterator[tuple[str, str]]:
 def _launches(document: Document) -> Iterator[tuple[str, str]]:
     for plan in document["plans"]:
         if _launched(plan):
-            took = f"{microseconds(plan['estimate']['estimated_seconds'])} µs"
+            took = (
+                f"{plan['kernels']} kernels take {microseconds(plan['estimate']['estimated_seconds'])} µs by estimate"
+            )
             yield (
-                f"{plan['target']}: by estimate its {plan['kernels']} kernels take {took}, less than launches do.",
+                f"{plan['target']}: {took}; launching them is assumed to take longer.",
                 "Larger batches, and CUDA graphs, bring more here than a lower precision.",
             )
 

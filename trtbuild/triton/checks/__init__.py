@@ -26,7 +26,8 @@ def problems(config: ModelConfig, premises: Premises) -> list[Problem]:
     found = [*deployment.name_problems(config, premises), *_backend_problems(config)]
     found += [*tensors.problems(config, premises), *scheduling.problems(config)]
     if config.platform == ENSEMBLE:
-        return [*found, *ensembles.problems(config)]
+        joined = ensembles.against(config, premises.others) if premises.others is not None else ()
+        return [*found, *ensembles.problems(config), *joined]
     return [*found, *deployment.problems(config, premises)]
 
 

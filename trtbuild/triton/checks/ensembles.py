@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from trtbuild.registry import nearest_hint
 from trtbuild.triton.checks.premises import Problem
 from trtbuild.triton.messages import ModelConfig
 
@@ -48,3 +49,45 @@ def _flow(config: ModelConfig) -> Iterator[Problem]:
         waiting = [step for step in waiting if step not in done]
     for name in sorted(outputs - ready):
         yield Problem(f"output {name!r}", "no step makes it", "map a step's output onto it")
+
+
+def against(config: ModelConfig, others: Mapping[str, ModelConfig]) -> Iterator[Problem]:
+    """Faults of an ensemble beside the models that its steps name.
+
+    Args:
+        config: The ensemble's.
+        others: Name of every model of the repository to its config.
+    """
+    for number, step in enumerate(config.ensemble_scheduling.step):
+        place = f"ensemble_scheduling.step[{number}]"
+        model = others.get(step.model_name)
+        if model is None:
+            said = f"the repository has no model {step.model_name!r}"
+            yield Problem(place, said, nearest_hint(step.model_name, sorted(others)))
+            continue
+        inputs, outputs = {t.name: t for t in model.input}, {t.name for t in model.output}
+        for name in sorted(set(step.input_map) - set(inputs)) + sorted(set(step.output_map) - outputs):
+            known = [*inputs, *sorted(outputs)]
+            yield Problem(place, f"{step.model_name} has no tensor {name!r} to map", nearest_hint(name, known))
+        for name in [n for n, t in inputs.items() if n not in step.input_map and not t.optional]:
+            yield Problem(
+                place, f"nothing is mapped onto the input {name!r} of {step.model_name}", "add it to input_map"
+            )
+        if config.max_batch_size > model.max_batch_size:
+            said = f"{config.max_batch_size} is more than {step.model_name} takes"
+            yield Problem("max_batch_size", said, f"at most {model.max_batch_size}")
+    yield from _types(config, others)
+
+
+def _types(config: ModelConfig, others: Mapping[str, ModelConfig]) -> Iterator[Problem]:
+    """One ensemble tensor has one type wherever it comes and goes."""
+    seen = {t.name: t.data_type for t in (*config.input, *config.output)}
+    for step in config.ensemble_scheduling.step:
+        model = others.get(step.model_name)
+        if model is None:
+            continue
+        types = {t.name: t.data_type for t in (*model.input, *model.output)}
+        for name, tensor in (*step.input_map.items(), *step.output_map.items()):
+            if name in types and seen.setdefault(tensor, types[name]) != types[name]:
+                said = f"it is of another type in {step.model_name}"
+                yield Problem(f"ensemble tensor {tensor!r}", said, "a tensor has one type: convert it in a step")

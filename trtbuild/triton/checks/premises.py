@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from trtbuild.artifacts import EnginePlan
+from trtbuild.triton.messages import ModelConfig
 
 
 class Problem(NamedTuple):
@@ -24,11 +26,13 @@ class Premises:
         folder: Name of the model's folder; None where it has none yet.
         files: Paths inside the folder, such as ``1/model.plan``; None where they are not known.
         plan: The plan that it serves; None where nothing describes one.
+        others: Name of every model of the repository to its config; None where they are not known.
     """
 
     folder: str | None = None
     files: frozenset[str] | None = None
     plan: EnginePlan | None = None
+    others: Mapping[str, ModelConfig] | None = None
 
     @property
     def versions(self) -> frozenset[int]:
