@@ -46,6 +46,7 @@ def main() -> None:
     print(
         "The plans were not run: their ONNX ran in ONNX Runtime instead. One run; other programs shared the machine.\n"
     )
+    print("The version of ONNX Runtime here is another than the server's, and may round an INT8 graph otherwise.\n")
     print(f"`make bench-serving`: {words.concurrency} threads over gRPC, requests of one row.\n")
     for build in words.builds:
         _bench(build, environment, words.concurrency)

@@ -14,7 +14,7 @@ from harness import Tool, cnn, one_json, populate, sha256, tree, write
 
 COMMANDS = {
     "init", "build", "export", "rewrite", "equalize", "calibrate", "quantize", "compile", "verify", "debug", "bench", "package", "report",
-    "sign", "ship", "versions", "promote", "rollback",
+    "sign", "ship", "versions", "shadow", "promote", "rollback", "serve-check", "tune-serving",
     "inspect", "estimate", "advise", "diff", "rules", "methods", "backends", "targets", "doctor", "schema", "demo", "completion",
 }  # fmt: skip
 AXIS = ("--axis", "batch=1:4:8")

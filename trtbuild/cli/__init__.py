@@ -33,6 +33,7 @@ COMMANDS = {
     "sign": "Sign a build's provenance, or verify who signed it.",
     "ship": "Put a verified build into a Triton repository as a new version.",
     "versions": "List what a Triton repository has and what of it is served.",
+    "tune-serving": "Search batch delay, preferred sizes and instances on a live server.",
     "shadow": "Compare a version with the one that a live server serves.",
     "promote": "Serve one version of a model in a Triton repository.",
     "rollback": "Serve the version that was served before.",

@@ -14,9 +14,10 @@ from trtbuild.serving.live import promote_live, rollback_live, ship_live
 from trtbuild.serving.load import Load
 from trtbuild.serving.rollout import Naming, Rollout, pin, roll_out
 from trtbuild.serving.server import RunningServer, serving
+from trtbuild.serving.tuning import Measured, Setting, Tuning, tune, write_setting
 
 __all__ = [
-    "Client", "Latency", "Load", "Naming", "Rollout", "RunningServer", "ServeCheck", "ServeFinding",
-    "ServerEnvironment", "Shadow", "copied", "installed", "pin", "promote_live", "roll_out", "rollback_live",
-    "serve_check", "serving", "set_up", "shadow", "ship_live",
+    "Client", "Latency", "Load", "Measured", "Naming", "Rollout", "RunningServer", "ServeCheck", "ServeFinding",
+    "ServerEnvironment", "Setting", "Shadow", "Tuning", "copied", "installed", "pin", "promote_live", "roll_out",
+    "rollback_live", "serve_check", "serving", "set_up", "shadow", "ship_live", "tune", "write_setting",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from trtbuild.errors import UsageError
 from trtbuild.golden import GoldenRequest, GoldenRequests
 from trtbuild.metrics import PairStatistics
 from trtbuild.serving.client import Client
-from trtbuild.serving.rollout import alone, hold_new, on_trial
+from trtbuild.serving.trial import alone, hold_new, on_trial
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,23 +7,18 @@ has its traffic at once. Here it is loaded as a model of its own, ``<model>__tri
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtbuild.errors import AccuracyError, ServerError, TrtbuildError, UsageError
+from trtbuild.errors import AccuracyError, ServerError
 from trtbuild.golden import GoldenRequests
 from trtbuild.serving.checking import ServeFinding, answered
 from trtbuild.serving.client import Client
-from trtbuild.serving.copies import CONFIG, add_cpu_config, link, read_config, versions, write_config
+from trtbuild.serving.copies import CONFIG, add_cpu_config, read_config, write_config
 from trtbuild.serving.server import CPU_CONFIG
-
-TRIAL = "__trial"
-_SETTLED_WITHIN_S = 120  # requests under way on the old version are answered first
-_STEP_S = 0.05
+from trtbuild.serving.trial import alone, as_it_was, hold_new, on_trial, serving_words, settle
 
 Name = Callable[[Path, Sequence[int]], None]
 """Makes a model folder's config name these versions, and no others, as those to serve."""
@@ -121,23 +116,8 @@ def roll_out(
             _name(folder, (version,), naming.serve)
             client.load(model)
             confirmed = _right(answered(client, model, version, golden, "answers in place"), model, version, served)
-            _settle(client, model, (version,))
+            settle(client, model, (version,))
     return Rollout(model, version, served, tried, confirmed, time.monotonic() - started)
-
-
-def hold_new(folder: Path, version: int, served: Sequence[int]) -> None:
-    """The version is there, and is not one that serves.
-
-    Raises:
-        UsageError: It is not so.
-    """
-    if version in served:
-        raise UsageError(
-            f"version {version} serves already", place=str(folder), hint="ship the model as another version"
-        )
-    if not folder.is_dir() or version not in versions(folder):
-        there = ", ".join(map(str, versions(folder))) if folder.is_dir() else "none"
-        raise UsageError(f"there is no version {version}", place=str(folder), hint=f"it has {there}")
 
 
 def _name(folder: Path, serve: Sequence[int], name: Name) -> None:
@@ -151,90 +131,10 @@ def _right(found: ServeFinding, model: str, version: int, served: Sequence[int])
     if found.outcome == "passed":
         return found
     raise AccuracyError(
-        f"version {version} of {model} does not give the golden {found.name}: {found.said}; {_serving(served)}",
+        f"version {version} of {model} does not give the golden {found.name}: {found.said}; {serving_words(served)}",
         place=model,
         hint="verify it against the golden requests (`trtbuild verify --against`), and build it again",
     )
-
-
-def _serving(served: Sequence[int]) -> str:
-    return f"version {', '.join(map(str, served))} serves as before" if served else "nothing serves, as before"
-
-
-@contextlib.contextmanager
-def alone(repository: Path, model: str, wait_s: float) -> Iterator[None]:
-    """One rollout of a model at a time."""
-    from filelock import FileLock, Timeout
-
-    place = _beside(repository)
-    place.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(place / f"{model}.lock", timeout=wait_s):
-            yield
-    except Timeout as error:
-        raise UsageError(
-            f"another rollout of {model} is under way", place=str(repository), hint="wait for it, and try again"
-        ) from error
-
-
-@contextlib.contextmanager
-def on_trial(client: Client, repository: Path, model: str, version: int) -> Iterator[str]:
-    """The version as a model of its own; unloaded and gone at the end, and what an earlier try left before."""
-    name = f"{model}{TRIAL}"
-    _end_trial(client, repository, name)
-    try:
-        _lay_out_trial(repository, model, version, name)
-        client.load(name)
-        yield name
-    except ServerError as error:
-        raise ServerError(
-            f"version {version} of {model} cannot be tried: {error.message}; {_as_it_was(client, model)}",
-            place=client.url,
-            hint="the server must be in explicit mode, and read this repository; then try again",
-        ) from error
-    finally:
-        _end_trial(client, repository, name)
-
-
-def _lay_out_trial(repository: Path, model: str, version: int, name: str) -> None:
-    """A model folder with this version alone, moved into the repository as a whole."""
-    source = repository / model
-    beside = _beside(repository) / name
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    for entry in source.iterdir():
-        if entry.is_dir() and (not entry.name.isdigit() or int(entry.name) == version):
-            shutil.copytree(entry, beside / entry.name, copy_function=link)
-        elif entry.is_file():
-            link(str(entry), str(beside / entry.name))
-    own = beside / str(version) / "shipped" / CONFIG  # what `trtbuild ship` keeps of the config this version came with
-    config = read_config(own.parent if own.is_file() else beside)
-    config.name = name
-    config.version_policy.Clear()
-    config.response_cache.enable = False
-    write_config(config, beside / CONFIG)
-    if (beside / "configs" / f"{CPU_CONFIG}.pbtxt").is_file():
-        add_cpu_config(beside)
-    beside.replace(repository / name)
-
-
-def _end_trial(client: Client, repository: Path, name: str) -> None:
-    place, beside = repository / name, _beside(repository)
-    if not place.is_dir():
-        return
-    with contextlib.suppress(ServerError):  # it may be gone, and its memory with it
-        client.unload(name)
-        _settle(client, name, ())
-    out = beside / f"{name}.{os.getpid()}"
-    beside.mkdir(parents=True, exist_ok=True)
-    place.replace(out)
-    shutil.rmtree(out, ignore_errors=True)
-
-
-def _beside(repository: Path) -> Path:
-    """A place on the same file system that the server does not read: it takes every folder for a model."""
-    root = repository.resolve()
-    return root.parent / ".trtbuild" / root.name / "trials"
 
 
 @contextlib.contextmanager
@@ -248,40 +148,11 @@ def _put_back(client: Client, folder: Path, version: int, served: Sequence[int],
             _name(folder, served, name)
         with contextlib.suppress(ServerError):
             client.load(model) if served else client.unload(model)
-            _settle(client, model, served)
+            settle(client, model, served)
         if isinstance(error, ServerError):
             raise ServerError(
-                f"version {version} of {model} did not take its place: {error.message}; {_as_it_was(client, model)}",
+                f"version {version} of {model} did not take its place: {error.message}; {as_it_was(client, model)}",
                 place=client.url,
                 hint="look into the server's log, and try again",
             ) from error
         raise
-
-
-def _as_it_was(client: Client, model: str) -> str:
-    """What serves now, asked of the server itself."""
-    try:
-        return _serving(client.ready_versions(model))
-    except TrtbuildError:
-        return "the server does not answer any more; config.pbtxt names the old version: it serves that once it starts"
-
-
-def _settle(client: Client, model: str, serve: Sequence[int]) -> None:
-    """Waits until these versions alone are ready, and none comes or goes.
-
-    A version that goes first answers what it has begun, and holds its memory until then. And while any does, the
-    server as a whole says that it is not ready, where it was not started with ``--strict-readiness=false``.
-    """
-    end = time.monotonic() + _SETTLED_WITHIN_S
-    while True:
-        states = client.versions(model)
-        ready = sorted(v for v, state in states.items() if state == "READY")
-        if ready == sorted(serve) and not {"LOADING", "UNLOADING"} & set(states.values()):
-            return
-        if time.monotonic() > end:
-            raise ServerError(
-                f"{model} does not settle: {states}, and version {list(serve)} should be ready",
-                place=client.url,
-                hint="look into the server's log",
-            )
-        time.sleep(_STEP_S)
