@@ -119,6 +119,7 @@ def _search(front: Front) -> dict[str, Any]:
         "runs": front.runs,
         "complete": front.complete,
         "points": [to_json(point) for point in front.points],
+        "estimates": ["seconds", "predicted_db"],  # of a point; its other figures were measured or counted
         "notes": list(front.notes),
     }
 

@@ -78,3 +78,9 @@ def test_every_kind_of_build_has_a_page_of_its_own_figures(tmp_path, kind, monke
     assert beside["differs"] > 0
     assert "None" not in render_comparison(beside)
     assert "None" not in " ".join(parsed(render_html(beside)).text)
+
+
+def test_a_points_figures_that_nobody_measured_are_named(tmp_path):
+    search = report_document(build(tmp_path, front=FRONT))["precision"]["search"]
+    assert set(search["estimates"]) <= set(search["points"][0])
+    assert "Times are estimates" in render_html(report_document(build(tmp_path, front=FRONT)))
