@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
 @click.option("--delay-us", "delays", multiple=True, type=click.IntRange(min=0), help="To try; 0 to 5000 by default.")
 @click.option("--max-instances", type=click.IntRange(min=1), default=4, show_default=True)
 @click.option("--max-concurrency", type=click.IntRange(min=1), default=64, show_default=True, help="Threads that ask.")
+@click.option("--report", type=click.Path(path_type=Path), help="Put the curve into the report of this build.")
 @click.option("--write", is_flag=True, help="Write the setting into config.pbtxt, and let the server load it.")
 @common
 def command(
     repository: Path, model: str, server: str, golden: Path, p99_ms: float, seconds: float,
-    delays: tuple[int, ...], max_instances: int, max_concurrency: int, write: bool, console: Console,
+    delays: tuple[int, ...], max_instances: int, max_concurrency: int, report: Path | None, write: bool,
+    console: Console,
 ) -> None:  # fmt: skip
     """Search batch delay, preferred sizes and instances on a live server.
 
@@ -41,6 +44,7 @@ def command(
     from trtbuild.serving import Client, tune, write_setting
     from trtbuild.serving.tuning import CONCURRENCIES, DELAYS_US, INSTANCES
 
+    document = _report_of(report) if report is not None else None  # before anything is measured
     watch = Stopwatch()
     console.started("tune-serving")
     done = tune(
@@ -54,8 +58,33 @@ def command(
         write_setting(repository / model, done.best)
         with Client(server) as client:
             client.load(model)
+    if report is not None and document is not None:
+        _renew(report, document, to_json(done))
     console.finished("tune-serving", hit=False, seconds=watch.seconds, said=[_said(done)])
     console.result(to_json(done), _text(done))
+
+
+def _report_of(folder: Path) -> dict[str, Any]:
+    from trtbuild.errors import UsageError
+    from trtbuild.reporting.html import hold_schema
+
+    place = folder / "report.json"
+    try:
+        document: dict[str, Any] = json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            "there is no report of a build", place=str(place), hint="give --report the folder that `build` wrote"
+        ) from error
+    hold_schema(document)
+    return document
+
+
+def _renew(folder: Path, document: dict[str, Any], tuning: dict[str, Any]) -> None:
+    """Writes the build's report anew, with the curve; nothing that its manifest names changes."""
+    from trtbuild.reporting import renewed, with_tuning
+    from trtbuild.store import publish
+
+    publish(renewed(with_tuning(document, tuning)), folder, last=Path("report.json"))
 
 
 def _said(done: Tuning) -> str:

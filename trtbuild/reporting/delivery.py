@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from trtbuild.artifacts import (
     Build,
@@ -59,6 +60,11 @@ def warnings_of(
     for model in packaged:
         said += [f"Triton folder {model.name}: {note}" for note in model.notes]
     return tuple(dict.fromkeys(said))
+
+
+def renewed(document: Mapping[str, Any]) -> dict[Path, StoredFile | str]:
+    """The files of a report that hold a document: what the manifest does not name, since times are in them."""
+    return {Path("report.json"): as_text(document), PAGE: render_html(document), REPORT: render_report(document)}
 
 
 def files_of(done: Build) -> dict[Path, StoredFile | str]:

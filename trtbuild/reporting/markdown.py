@@ -28,12 +28,27 @@ def render_report(document: Mapping[str, Any]) -> str:
         _precision(document),
         _graph(document),
         _bench(document),
+        _tuning(document),
         _next_steps(document),
         _serving(document),
         _stages(document),
         _versions(document),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _tuning(d: Mapping[str, Any]) -> str:
+    tuning = d.get("tuning")
+    if not tuning:
+        return ""
+    rows = [
+        (r["setting"] + (" (best)" if r["best"] else ""), r["concurrency"], f"{r['throughput']:,.0f}",
+         f"{r['p50_ms']:.3f}", f"{r['p99_ms']:.3f}" + ("" if r["kept"] else " (over)"))
+        for r in tuning["rows"]
+    ]  # fmt: skip
+    said = f"p99 at most {tuning['p99_ms']:.3f} ms. Before: {tuning['before']}. Best: {tuning['best']}."
+    table = _table(("setting", "threads", "requests/s", "p50 ms", "p99 ms"), rows)
+    return f"## Serving, tuned on a live server\n\n{said}\n\n{table}"
 
 
 def _verdict(d: Mapping[str, Any]) -> str:

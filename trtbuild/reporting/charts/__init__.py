@@ -24,10 +24,13 @@ def draw_all(document: Mapping[str, Any], *, prefix: str = "") -> dict[str, str]
     """
     if not can_draw():
         return {}
-    from trtbuild.reporting.charts import depth, front, ranges, sizes, speed, stages
+    from trtbuild.reporting.charts import depth, front, ranges, sizes, speed, stages, tuning
     from trtbuild.reporting.charts.canvas import svg
 
-    modules = {"sizes": sizes, "depth": depth, "ranges": ranges, "front": front, "speed": speed, "stages": stages}
+    modules = {
+        "sizes": sizes, "depth": depth, "ranges": ranges, "front": front, "speed": speed, "tuning": tuning,
+        "stages": stages,
+    }  # fmt: skip
     drawn = {name: svg(module.draw, document, f"{prefix}{name}") for name, module in modules.items()}
     return {name: text for name, text in drawn.items() if text}
 
