@@ -41,6 +41,18 @@ def common(function: F) -> F:
     return command  # type: ignore[return-value]
 
 
+def served_options(function: F) -> F:
+    """Adds ``--server`` and ``--wait``, for commands that change what a repository serves."""
+    function = click.option(
+        "--wait", type=float, default=600, show_default=True, help="Seconds to wait for another shipper."
+    )(function)
+    return click.option(
+        "--server", metavar="URL",
+        help="A server in explicit mode that reads the repository: http://HOST:8000 or grpc://HOST:8001. What is "
+        "served changes only if it gives the golden answers.",
+    )(function)  # fmt: skip
+
+
 def axes_option(function: F) -> F:
     """Adds ``--axis``, an optimisation profile by axis name."""
     return click.option(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trtbuild.cli._options import common, finish
+from trtbuild.cli._options import common, finish, served_options
 
 if TYPE_CHECKING:
     from trtbuild.console import Console
@@ -16,12 +16,7 @@ if TYPE_CHECKING:
 @click.argument("repository")
 @click.argument("model")
 @click.argument("version", type=click.IntRange(min=1))
-@click.option(
-    "--server", metavar="URL",
-    help="A server in explicit mode that reads the repository: http://HOST:8000 or grpc://HOST:8001. What is served "
-    "changes only if it gives the golden answers.",
-)  # fmt: skip
-@click.option("--wait", type=float, default=600, show_default=True, help="Seconds to wait for another shipper.")
+@served_options
 @common
 def command(repository: str, model: str, version: int, server: str | None, wait: float, console: Console) -> None:
     """Serve one version of a model in a Triton repository.

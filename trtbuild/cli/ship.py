@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trtbuild.cli._options import common, finish
+from trtbuild.cli._options import common, finish, served_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,12 +27,7 @@ if TYPE_CHECKING:
     "--verify-key", "keys", multiple=True, type=click.Path(path_type=Path),
     help="Public key (Ed25519, PEM) that must have signed the build; may be given several times.",
 )  # fmt: skip
-@click.option(
-    "--server", metavar="URL",
-    help="A server in explicit mode that reads the repository: http://HOST:8000 or grpc://HOST:8001. What is served "
-    "changes only if it gives the golden answers.",
-)  # fmt: skip
-@click.option("--wait", type=float, default=600, show_default=True, help="Seconds to wait for another shipper.")
+@served_options
 @common
 def command(
     build: Path, repository: str, model: str | None, keep: int, staged: bool, keys: tuple[Path, ...],

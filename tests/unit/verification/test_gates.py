@@ -1,11 +1,13 @@
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from trtbuild.artifacts import OutputComparison, TaskScore
 from trtbuild.errors import FeedError, UsageError
-from trtbuild.verification.gates import DEFAULT_COSINE, Rule, judge
+from trtbuild.spec.model import FidelityMetric
+from trtbuild.verification.gates import DEFAULT_COSINE, FIDELITY, Rule, judge
 from trtbuild.verification.task import TaskMetric
 
 
@@ -146,3 +148,7 @@ def test_scores_need_classes():
 def test_one_output_takes_no_task_metric():
     with pytest.raises(UsageError, match="compares it with the reference"):
         Rule("cosine", min=0.9, outputs={"y": Rule("top1", min=0.5)})
+
+
+def test_the_spec_and_the_gates_know_the_same_metrics():
+    assert set(get_args(FidelityMetric)) == set(FIDELITY)
