@@ -7,6 +7,11 @@ FROM ${BASE_IMAGE} AS site
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
+# A C compiler, for what calibration counts with; any release of it does.
+# hadolint ignore=DL3008
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends gcc libc6-dev \
+ && rm -rf /var/lib/apt/lists/*
 COPY . .
 RUN python -m venv /tmp/build \
  && PIP_CONSTRAINT=/src/constraints.txt /tmp/build/bin/pip wheel --no-deps --wheel-dir /wheel . \

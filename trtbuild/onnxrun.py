@@ -1,4 +1,4 @@
-"""Runs ONNX models in ONNX Runtime, optimisation off: what runs is the graph as it is written."""
+"""Runs ONNX models in ONNX Runtime: the graph as it is written, but where optimisation is asked for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ def session(
     optimise: bool = False,
     folder: Path | None = None,
     lean: bool = False,
+    shared: bool = False,
     threads: int = 0,
     profile: Path | None = None,
 ) -> Any:
@@ -33,9 +36,11 @@ def session(
 
     Args:
         model: A file, or a model in memory; one above protobuf's limit goes through a temporary file.
-        optimise: Whether ONNX Runtime may rewrite the graph; only for measuring speed.
+        optimise: Whether ONNX Runtime may rewrite the graph: results differ by rounding then.
         folder: Where weights lie that a model in memory leaves on disk.
         lean: Whether memory is given back after each run; for models that are run beside others.
+        shared: Whether it takes its memory from an arena that all such sessions of this process share: what one of
+            them gives back, the next one uses. The process keeps it.
         threads: Threads of one run, which wait without spinning; 0 for as many as there are cores.
         profile: How the file begins that ONNX Runtime's profiler writes; it does not run when left out.
 
@@ -53,6 +58,9 @@ def session(
     if threads:
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if shared:
+        _make_shared_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
     if profile is not None:
         options.enable_profiling, options.profile_file_prefix = True, str(profile)
     if folder is not None:
@@ -66,6 +74,15 @@ def session(
         raise InvalidOnnxError(
             f"ONNX Runtime cannot load it: {first}", place=place, hint="check it with onnx.checker, or export it again"
         ) from error
+
+
+@lru_cache(maxsize=1)
+def _make_shared_arena() -> None:
+    import onnxruntime as ort
+
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    with suppress(Exception):  # the process has one already: it does as well
+        ort.create_and_register_allocator(memory, None)
 
 
 def _serialised(model: ModelProto) -> bytes | str:

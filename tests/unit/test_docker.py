@@ -60,7 +60,14 @@ def test_what_is_copied_is_let_through_and_is_all_that_the_wheel_needs():
     let_through = {x[1:] for x in (ROOT / ".dockerignore").read_text().splitlines() if x.startswith("!")}
     project = (ROOT / "pyproject.toml").read_text()
     shipped = set(re.findall(r'^"(\w+)" = "trtbuild/_shipped', project, re.MULTILINE))
-    assert {"trtbuild", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"} | shipped == let_through
+    assert {
+        "trtbuild",
+        "pyproject.toml",
+        "hatch_build.py",
+        "constraints.txt",
+        "README.md",
+        "LICENSE",
+    } | shipped == let_through
     assert all((ROOT / name).exists() for name in let_through)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from trtbuild import onnxfile
+from trtbuild.calibration.histogram import Histograms
 from trtbuild.calibration.pieces import Pieces
 from trtbuild.calibration.portions import PORTION, Portion, Portions
 from trtbuild.calibration.statistics import ActivationStatistics, TensorStatistics
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")  # what is counted of a portion
 
-BUDGET_MB = 32
+BUDGET_MB = 48
 """Default for the tensors that a run may hold for counting, in MB (10^6 bytes)."""
 
 
@@ -89,11 +90,14 @@ def collect(
                 seen.row_digests.extend(row_digests(sample, inputs))
                 yield sample
 
+        histograms = Histograms(wanted.histograms)
+
         def counted(tensors: Tensors, _portion: Portion, number: int) -> dict[str, TensorStatistics]:
-            found = _nothing_of(wanted)
+            found = {}
             for name, array in tensors:
                 if array.dtype.kind == "f":
-                    found[name].add(array, number)
+                    found[name] = TensorStatistics(histogram=False, channel_axis=wanted.channels.get(name))
+                    found[name].add(array, number, bins=histograms.here.get(name))
             return found
 
         def take(found: Mapping[str, TensorStatistics]) -> None:
@@ -101,6 +105,7 @@ def collect(
                 seen.tensors[name].merge(tensor)
 
         run_in_portions(proto, place, noted(), wanted.tensors, counted, take, budget_mb=budget_mb, on_sample=on_sample)
+        histograms.merge_into({n: t.histogram for n, t in seen.tensors.items() if t.histogram is not None})
     if not seen.samples:
         raise FeedError("there is no sample", place="calibration", hint="the reader must yield at least one feed")
     return seen

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from trtbuild.calibration.counting import BINS, count
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-BINS = 4096
-"""At least half of them lie below the largest value seen: 2,048, as in TensorRT's entropy calibrator."""
-_CHUNK = 1 << 16  # values worked on at a time: what they turn into stays in a core's cache
 _SMALLEST = -115  # exponent of the smallest range: BINS / 2 ** -115 is still a float32
 
 
@@ -89,17 +89,7 @@ class StreamingHistogram:
 
     def count(self, values: NDArray[np.float32]) -> None:
         """Counts values of one axis that the range holds already."""
-        import numpy as np
-
-        scale = np.float32(BINS / 2.0 ** (self.exponent or 0))  # a power of two: exact
-        for start in range(0, values.size, _CHUNK):
-            chunk = values[start : start + _CHUNK]
-            scaled, whole, bins = (array[: chunk.size] for array in _scratch())
-            np.multiply(chunk, scale, out=scaled)
-            np.abs(scaled, out=scaled)
-            np.copyto(whole, scaled, casting="unsafe")  # by way of int32: processors do both steps many at a time
-            np.copyto(bins, whole)
-            self.counts += np.bincount(bins, minlength=BINS)
+        count(values, BINS / 2.0 ** (self.exponent or 0), self.counts)
 
     def merge(self, other: StreamingHistogram) -> None:
         """Adds another histogram's counts; the same as having added its arrays here."""
@@ -122,17 +112,34 @@ class StreamingHistogram:
             self.exponent = exponent
 
 
-_own = threading.local()
+class Histograms:
+    """Histograms of several tensors that threads count at once, each in its own: none waits for another.
 
+    Counts add up exactly, so it does not matter which thread counted what.
 
-def _scratch() -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.intp]]:
-    """This thread's room for a chunk: values by bin width, their bins, and those in the type that is counted."""
-    import numpy as np
+    Args:
+        names: The tensors.
+    """
 
-    if not hasattr(_own, "room"):
-        _own.room = (np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.intp))
-    room: tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.intp]] = _own.room
-    return room
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = tuple(names)
+        self._here = threading.local()
+        self._all: list[Mapping[str, StreamingHistogram]] = []
+
+    @property
+    def here(self) -> Mapping[str, StreamingHistogram]:
+        """This thread's, by tensor."""
+        if not hasattr(self._here, "histograms"):
+            self._here.histograms = {name: StreamingHistogram() for name in self._names}
+            self._all.append(self._here.histograms)
+        mine: Mapping[str, StreamingHistogram] = self._here.histograms
+        return mine
+
+    def merge_into(self, histograms: Mapping[str, StreamingHistogram]) -> None:
+        """Adds what all threads counted; they must have ended."""
+        for counted in self._all:
+            for name, histogram in counted.items():
+                histograms[name].merge(histogram)
 
 
 def _coarser(counts: NDArray[np.int64], doublings: int) -> NDArray[np.int64]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtbuild.artifacts import ChannelRange
+from trtbuild.calibration import counting
 from trtbuild.calibration.histogram import StreamingHistogram
 from trtbuild.content import json_digest
 from trtbuild.errors import IntegrityError, UsageError
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_CHUNK = 1 << 16  # elements worked on at a time
-_BLOCK = 512  # rows summed in float32 at a time
-_LARGE = 1e15  # from here on the squares of a chunk could leave float32
+_BLOCK = 1 << 17  # values worked on at a time, where a channel has not more: they stay in a core's cache
 _FORM = 1  # of the file
 
 
@@ -41,36 +40,13 @@ class ChannelStatistics:
         self.total: NDArray[np.float64] | None = None
         self.count = 0
 
-    def add(self, values: NDArray[np.floating]) -> tuple[float, float, float]:
-        """Takes an array of at least one value. NaN and Inf turn up in what it returns.
-
-        Returns:
-            Smallest value, largest value and sum.
-        """
-        import numpy as np
-
-        axis = self.axis % values.ndim
-        channels = values.shape[axis]
-        whole = np.ascontiguousarray(values).reshape(math.prod(values.shape[:axis]), channels, -1)  # a view: no copy
-        last = whole.shape[2] == 1
-        high, low = (whole[..., 0], whole[..., 0]) if last else (whole.max(axis=2), whole.min(axis=2))
-        high, low = high.max(axis=0), low.min(axis=0)
-        amax = np.maximum(high, -low).astype(np.float64)
-        if not amax.max() < _LARGE:
-            total = whole.sum(axis=(0, 2), dtype=np.float64)
-        elif last:  # a block's sum is as exact as float32, theirs as float64
-            total = np.add.reduceat(whole[..., 0], range(0, len(whole), _BLOCK), axis=0).sum(axis=0, dtype=np.float64)
-        else:
-            total = whole.sum(axis=2).sum(axis=0, dtype=np.float64)
-        self._take(amax, total, values.size // channels)
-        return float(low.min()), float(high.max()), float(total.sum())
-
     def merge(self, other: ChannelStatistics) -> None:
         """Takes another's counts."""
         if other.amax is not None and other.total is not None:
-            self._take(other.amax, other.total, other.count)
+            self.take(other.amax, other.total, other.count)
 
-    def _take(self, amax: NDArray[np.float64], total: NDArray[np.float64], count: int) -> None:
+    def take(self, amax: NDArray[np.float64], total: NDArray[np.float64], count: int) -> None:
+        """Takes each channel's largest |x| and sum, shape ``[channels]``, over ``count`` values a channel."""
         import numpy as np
 
         self.amax = amax if self.amax is None else np.maximum(self.amax, amax)
@@ -102,12 +78,13 @@ class TensorStatistics:
         self.nonfinite = 0
         self.first_nonfinite: int | None = None  # the sample in which NaN or Inf came first
 
-    def add(self, values: NDArray[Any], sample: int = 0) -> None:
+    def add(self, values: NDArray[Any], sample: int = 0, *, bins: StreamingHistogram | None = None) -> None:
         """Takes an array of any shape; NaN and Inf are counted and left out.
 
         Args:
             values: Floats.
             sample: Which sample it belongs to.
+            bins: Where to count |x|, instead of in a histogram of its own.
         """
         import numpy as np
 
@@ -115,38 +92,48 @@ class TensorStatistics:
             return
         if values.dtype == np.float16:
             values = values.astype(np.float32)
-        if self.channels is not None:
-            low, high, total = self.channels.add(values)
-        else:
-            low, high, total = float(values.min()), float(values.max()), math.nan
-        if not (math.isfinite(low) and math.isfinite(high)):
-            finite = np.isfinite(values)
-            self.nonfinite += int((~finite).sum())
-            self.first_nonfinite = sample if self.first_nonfinite is None else min(sample, self.first_nonfinite)
-            self.channels = None  # a channel's range without what it loses here would be a lie
-            values = values[finite]
-            if not values.size:
+        bins = self.histogram if bins is None else bins
+        axis = None if self.channels is None else self.channels.axis % values.ndim
+        width = 1 if axis is None else values.shape[axis]
+        before = 1 if axis is None else math.prod(values.shape[:axis])
+        whole = np.ascontiguousarray(values).reshape(before, width, -1)  # a view: no copy
+        found = [(self._take(block, bins, sample), mine) for block, mine in _blocks(whole)]
+        if self.channels is None:
+            return
+        amax, total = np.zeros(width), np.zeros(width)
+        for part, mine in found:
+            if part is None:
+                self.channels = None  # a channel's range without what it loses here would be a lie
                 return
-            low, high, total = float(values.min()), float(values.max()), math.nan
-        self._take(values.reshape(-1), low, high, total)
+            np.maximum(amax[mine], np.maximum(part.high, -part.low), out=amax[mine])
+            total[mine] += part.total
+        self.channels.take(amax, total, values.size // width)
 
-    def _take(self, flat: NDArray[np.floating], low: float, high: float, total: float) -> None:
-        """Takes finite values; their sum may be known, else it is NaN."""
+    def _take(
+        self, block: NDArray[np.floating], bins: StreamingHistogram | None, sample: int
+    ) -> counting.Moments | None:
+        """Takes a block of shape ``[rows, channels, inner]``; returns nothing where some of it is NaN or Inf."""
         import numpy as np
 
+        found = counting.moments(block)
+        if not math.isfinite(found.squares):  # a value is not, or its square in float32
+            finite = np.isfinite(block)
+            if not finite.all():
+                self.nonfinite += int((~finite).sum())
+                self.first_nonfinite = sample if self.first_nonfinite is None else min(sample, self.first_nonfinite)
+                if finite.any():
+                    self._take(block[finite].reshape(1, 1, -1), bins, sample)
+                return None
+            found = counting.moments(block.astype(np.float64))
+        low, high = float(found.low.min()) + 0.0, float(found.high.max()) + 0.0  # never -0.0
         self.low, self.high = min(self.low, low), max(self.high, high)
-        exact = np.float32 if max(-low, high) < _LARGE else np.float64
-        known = math.isfinite(total)
-        self.total += total if known else 0.0
-        for start in range(0, flat.size, _CHUNK):
-            wide = flat[start : start + _CHUNK].astype(exact, copy=False)
-            if not known:
-                self.total += float(wide.sum())  # in pairs: as exact as the type
-            self.squares += float(np.einsum("i,i->", wide, wide))  # np.dot would start threads of its own
-        if self.histogram is not None:
-            self.histogram.reach(max(-low, high))
-            self.histogram.count(flat.astype(np.float32, copy=False))
-        self.count += flat.size
+        self.count += block.size
+        self.total += float(found.total.sum())
+        self.squares += found.squares
+        if bins is not None:
+            bins.reach(max(-low, high))
+            bins.count(block.reshape(-1).astype(np.float32, copy=False))
+        return found
 
     def merge(self, other: TensorStatistics) -> None:
         """Takes another's counts: the same as having added its arrays here."""
@@ -179,6 +166,21 @@ class TensorStatistics:
         if self.histogram is None:
             return 0.0
         return self.histogram.result().clipped(abs(self.mean) + deviations * self.deviation)
+
+
+def _blocks(whole: NDArray[np.floating]) -> Iterator[tuple[NDArray[np.floating], slice]]:
+    """Blocks of an array of shape ``[rows, channels, inner]``, each contiguous, and the channels of each."""
+    rows, channels, inner = whole.shape
+    if rows == channels == 1:
+        for start in range(0, inner, _BLOCK):
+            yield whole[:, :, start : start + _BLOCK], slice(1)
+        return
+    together = max(1, _BLOCK // (channels * inner))
+    some = channels if together > 1 else max(1, _BLOCK // inner)
+    for first in range(0, rows, together):
+        for channel in range(0, channels, some):
+            mine = slice(channel, min(channel + some, channels))
+            yield whole[first : first + together, mine], mine
 
 
 @dataclass

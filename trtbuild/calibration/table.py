@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from trtbuild.artifacts import CalibrationTable, TensorRange
@@ -37,6 +38,7 @@ def table_from(
     _hold_finite({n: t for n, t in bad.items() if n not in optional})
     if bad:
         notes = (*notes, f"no range for {', '.join(repr(n) for n in bad)}: NaN or Inf was seen there")
+    chosen = METHODS.load(method)
     return CalibrationTable(
         graph=seen.graph,
         method=method,
@@ -44,7 +46,7 @@ def table_from(
         samples=len(seen.row_digests),
         row_digests=tuple(seen.row_digests),
         synthetic=seen.synthetic,
-        ranges={name: _range(tensor, method) for name, tensor in seen.tensors.items() if name not in bad},
+        ranges={name: _range(tensor, chosen) for name, tensor in seen.tensors.items() if name not in bad},
         channels={name: t.channels.result() for name, t in seen.tensors.items() if t.channels is not None},
         notes=tuple(notes),
     )
@@ -62,14 +64,14 @@ def _hold_finite(bad: Mapping[str, TensorStatistics]) -> None:
     )
 
 
-def _range(seen: TensorStatistics, method: str) -> TensorRange:
+def _range(seen: TensorStatistics, method: ModuleType) -> TensorRange:
     low, high = (seen.low, seen.high) if seen.count else (0.0, 0.0)
     amax = max(-low, high)
     clipped, width = 0.0, 0.0
     bins: tuple[int, ...] = ()
     if seen.histogram is not None and amax > 0:
         counted = seen.histogram.result()
-        amax = float(METHODS.load(method).threshold(counted))
+        amax = float(method.threshold(counted))
         clipped = counted.clipped(amax)
         bins, width = counted.coarse(_KEPT_BINS)
     return TensorRange(

@@ -46,7 +46,7 @@ def command() -> None:
 @click.option("--arg", "args", multiple=True, metavar="KEY=VALUE", help="A keyword argument for the reader.")
 @click.option("--samples", type=click.IntRange(min=1), default=512, show_default=True, help="Rows to run at most.")
 @method_option
-@click.option("--budget-mb", type=click.FloatRange(min=0, min_open=True), default=32, show_default=True,
+@click.option("--budget-mb", type=click.FloatRange(min=0, min_open=True), default=48, show_default=True,
               help="Memory for the tensors that are measured at a time.")  # fmt: skip
 @click.option("--shard", metavar="I/N", help="Measure one of N shards, from 1 to N, and write its statistics.")
 @click.option("--from-cache", type=click.Path(path_type=Path), help="Read TensorRT's cache instead of samples.")

@@ -34,6 +34,7 @@ _ABILITIES = (
 @common
 def command(console: Console) -> None:
     """Say what this machine can do, and what to install for the rest."""
+    from trtbuild.calibration.counting import is_compiled
     from trtbuild.console import human_size
     from trtbuild.device import gpus
     from trtbuild.store import default_root
@@ -52,6 +53,14 @@ def command(console: Console) -> None:
             "install": None if present else "needs an NVIDIA GPU and its driver: run it on the target machine",
         }
     )
+    abilities.append(
+        {
+            "ability": "calibrate in compiled code",
+            "able": is_compiled(),
+            "packages": {},
+            "install": None if is_compiled() else "numpy counts, slower: install a C compiler, then trtbuild",
+        }
+    )
     found = {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
@@ -66,7 +75,7 @@ def command(console: Console) -> None:
     lines.append(f"cache     {root} ({free} free{'' if os.access(there, os.W_OK) else ', NOT WRITABLE'})")
     for row in abilities:
         versions = ", ".join(f"{p} {v or 'missing'}" for p, v in row["packages"].items())
-        lines.append(f"{'yes' if row['able'] else 'no ':<4} {row['ability']:<44}{versions}")
+        lines.append(f"{'yes' if row['able'] else 'no ':<4} {row['ability']:<48}{versions}")
         if row["install"]:
             lines.append(f"     {row['install']}")
     console.result(found, "\n".join(lines))

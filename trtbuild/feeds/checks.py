@@ -107,6 +107,8 @@ def _check_shape(array: Array, tensor: TensorSpec, axes: dict[str, tuple[int, st
             place=place,
             hint="keep the batch axis, also for a single sample",
         )
+    if array.shape[:1] == (0,):
+        raise FeedError(f"input {tensor.name!r} has no rows", place=place, hint="leave such a batch out in the reader")
     for size, axis in zip(array.shape, tensor.shape, strict=True):
         wanted, by = (axis, tensor.name) if isinstance(axis, int) else axes.setdefault(axis, (size, tensor.name))
         if size != wanted:

@@ -106,7 +106,7 @@ class CalibrationSpec(_Strict):
         description="What is tried for more faithful INT8, in this order; each is kept only where rows kept apart say "
         "that it helps. [] for nothing.",
     )
-    budget_mb: float = Field(32, gt=0, description="What the measured tensors may take in memory at a time, MB.")
+    budget_mb: float = Field(48, gt=0, description="What the measured tensors may take in memory at a time, MB.")
 
     @field_validator("transforms")
     @classmethod

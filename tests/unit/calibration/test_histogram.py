@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from trtbuild.calibration.histogram import BINS, StreamingHistogram
+from trtbuild.calibration.counting import BINS
+from trtbuild.calibration.histogram import StreamingHistogram
 
 
 def counted(*arrays):

@@ -50,7 +50,8 @@ def test_weights_and_convolutions_go_through_cuts(tmp_path):
     feed = random_feed(proto, n=2)
     found = dict(pieces(proto, tmp_path, ["r1", "f", "y"], 1).run(feed))
     wanted = whole(proto, feed, ["r1", "f"])
-    assert all((found[n] == wanted[n]).all() for n in ("r1", "f", "y"))
+    for name in ("r1", "f", "y"):  # ONNX Runtime has layouts of its own for convolutions: the last bits differ
+        np.testing.assert_allclose(found[name], wanted[name], rtol=0, atol=2e-6 * np.abs(wanted[name]).max())
 
 
 def test_a_larger_feed_is_cut_anew_and_a_smaller_one_is_not(tmp_path):

@@ -32,6 +32,7 @@ def test_a_sample_has_the_models_dtype_order_and_rows():
         ({"x": np.ones((1, 3), np.float32), "y": 1}, "no input 'y'"),
         ({}, "'x' is missing"),
         ({"x": np.ones(3, np.float32)}, "keep the batch axis"),
+        ({"x": np.ones((0, 3), np.float32)}, "has no rows"),
         ({"x": np.ones((1, 4), np.float32)}, r"is \[1, 4\], but 3 is 3"),
         ({"x": np.ones((1, 3), np.int64)}, "wants float32, the sample has int64"),
         ({"x": np.array([["a", "b", "c"]])}, "wants float32"),

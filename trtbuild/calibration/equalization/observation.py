@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from trtbuild import onnxfile
 from trtbuild.artifacts import StoredFile
 from trtbuild.calibration.collector import run_in_portions
+from trtbuild.calibration.histogram import Histograms
 from trtbuild.calibration.statistics import ActivationStatistics, TensorStatistics
 from trtbuild.calibration.table import table_from
 
@@ -72,13 +73,14 @@ def observe(model: StoredFile, samples: Iterable[Sample], placement: Placement, 
     """
     axes = {n.activation: 1 if n.op.startswith("Conv") else -1 for n in placement.nodes}
     seen = {t: TensorStatistics(channel_axis=axes.get(t)) for t in placement.tensors}
+    histograms = Histograms(seen)
     kept: dict[str, list[_Rows]] = {t: [] for t in axes}
 
     def counted(tensors: Tensors, portion: Portion, number: int) -> _Counted:
         found: _Counted = {}
         for name, array in tensors:
-            statistics = TensorStatistics(channel_axis=axes.get(name))
-            statistics.add(array, number)
+            statistics = TensorStatistics(histogram=False, channel_axis=axes.get(name))
+            statistics.add(array, number, bins=histograms.here[name])
             found[name] = statistics, _some_rows(array, axes[name], portion, number) if name in axes else None
         return found
 
@@ -91,6 +93,7 @@ def observe(model: StoredFile, samples: Iterable[Sample], placement: Placement, 
     with tempfile.TemporaryDirectory(prefix="trtbuild-") as folder:
         proto, place = onnxfile.with_weights_on_disk(model.path, Path(folder))
         run_in_portions(proto, place, samples, placement.tensors, counted, take)
+    histograms.merge_into({n: t.histogram for n, t in seen.items() if t.histogram is not None})
     table = table_from(ActivationStatistics(model.digest, seen), method)
     return Observation(
         amax={n: r.amax for n, r in table.ranges.items()},

@@ -21,7 +21,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from trtbuild.calibration.histogram import BINS, Histogram
+from trtbuild.calibration.counting import BINS
+from trtbuild.calibration.histogram import Histogram
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from entropy_reference import as_searched, candidates, divergence, histogram
 
-from trtbuild.calibration.histogram import BINS, StreamingHistogram
+from trtbuild.calibration.counting import BINS
+from trtbuild.calibration.histogram import StreamingHistogram
 from trtbuild.calibration.methods.entropy import divergences, threshold
 
 
