@@ -30,7 +30,7 @@ bench-rewrite: $(VENV)/.ready
 
 bench-calibration: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --no-deps rapidocr-onnxruntime==1.4.4
-	$(BIN)/python bench/calibration.py
+	$(BIN)/python bench/calibration.py --rounds 1
 	$(BIN)/python bench/calibration.py --speed
 
 bench-engines: $(VENV)/.ready
@@ -56,7 +56,7 @@ format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-$(VENV)/.ready: pyproject.toml constraints.txt
+$(VENV)/.ready: pyproject.toml constraints.txt hatch_build.py trtbuild/calibration/counting.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,dev]'

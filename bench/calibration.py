@@ -66,6 +66,14 @@ machine that others use too. A ratio is how many times as much as `table` a tool
 last minute, of {cores} cores, before the first and after the last round."""
 
 
+MEMORY_ABOUT = """\
+`allocated` is the process's own memory, `mapped` what it has read of files on disk: the libraries, and of the model's
+weights the rows of the embedding that the samples' words need."""
+
+Memory = dict[int, tuple[float, float, float]]
+"""Number of samples to peak, allocated and mapped MiB."""
+
+
 @dataclass
 class Row:
     """One subject on one model.
@@ -168,19 +176,21 @@ def _spearman(left: Any, right: Any) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def memory_by_samples(prepared: Prepared, folder: Path) -> dict[int, float]:
-    """Our peak memory in MiB over the number of samples, calibration alone."""
+def memory_by_samples(prepared: Prepared, folder: Path) -> Memory:
+    """Our memory in MiB over the number of samples, calibration alone: peak, and the most of its two parts."""
     found = {}
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from calibration_contender import feeds, peak_mib; "
-        "from pathlib import Path; from trtbuild.calibration import calibrate; "
-        "calibrate(sys.argv[2], feeds(Path(sys.argv[3])), method='mse'); print(peak_mib())"
+        "import sys; sys.path.insert(0, sys.argv[1]); from calibration_contender import feeds, parts_mib, peak_mib; "
+        "from pathlib import Path; from trtbuild.calibration import calibrate; seen = []; "
+        "calibrate(sys.argv[2], feeds(Path(sys.argv[3])), method='mse', on_sample=lambda _: seen.append(parts_mib())); "
+        "print(peak_mib(), *map(max, zip(*seen)))"
     )
     for count in (16, 64, 256, 512):
         data = folder / f"windows-{count}.npz"
         np.savez(data, **{f"{n}.{k}": v for n, feed in enumerate(token_windows(count)) for k, v in feed.items()})
         words = [sys.executable, "-c", code, str(HERE), str(prepared.model), str(data)]
-        found[count] = float(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[-1])
+        printed = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+        found[count] = tuple(map(float, printed))
     return found
 
 
@@ -210,7 +220,7 @@ def take(
     return table
 
 
-def report(table: dict[str, dict[tuple[str, str], Row]], memory: dict[int, float], rounds: int) -> str:
+def report(table: dict[str, dict[tuple[str, str], Row]], memory: Memory, rounds: int) -> str:
     """The figures as Markdown."""
     lines = [*_head("Calibration beside its peers"), "", ABOUT.format(rounds=rounds)]
     for name, rows in table.items():
@@ -239,7 +249,7 @@ def report(table: dict[str, dict[tuple[str, str], Row]], memory: dict[int, float
     return "\n".join([*lines, *_memory(memory)]) + "\n"
 
 
-def speed_report(table: dict[str, dict[tuple[str, str], Row]], memory: dict[int, float], about: str) -> str:
+def speed_report(table: dict[str, dict[tuple[str, str], Row]], memory: Memory, about: str) -> str:
     """The seconds and the memory as Markdown, each tool beside ours in the same rounds."""
     lines = [*_head("Calibration: time and memory beside its peers"), "", about]
     for name, rows in table.items():
@@ -274,11 +284,12 @@ def _head(title: str) -> list[str]:
     return [f"# {title}", "", f"{day}, {platform.machine()}, Python {platform.python_version()}, {versions}; {pins}."]
 
 
-def _memory(memory: dict[int, float]) -> list[str]:
+def _memory(memory: Memory) -> list[str]:
     if not memory:
         return []
-    return ["", "## Memory over samples: MiniLM, windows of 64 tokens, calibration alone", "", "| samples | peak MiB |",
-            "|---|---|", *(f"| {count} | {mib:.0f} |" for count, mib in memory.items())]  # fmt: skip
+    lines = ["", "## Memory over samples: MiniLM, windows of 64 tokens, calibration alone", "", MEMORY_ABOUT, ""]
+    lines += ["| samples | peak MiB | allocated | mapped |", "|---|---|---|---|"]
+    return lines + [f"| {count} | {' | '.join(f'{mib:.0f}' for mib in parts)} |" for count, parts in memory.items()]
 
 
 def main() -> None:

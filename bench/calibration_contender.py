@@ -44,13 +44,13 @@ def trtbuild(method: str, model: Path, given: list[dict[str, Any]]) -> Callable[
     from trtbuild.precision import assign_precision
 
     def once(out: Path) -> None:
-        source, fit, judge = model, [], []
+        source, fit, judge = onnxfile.stored(model), [], []  # its digest is made once, as in a build
         if method == "table":
-            calibrate(model, given, method="entropy")
+            calibrate(source, given, method="entropy")
             return
         best = method == "best"
         if best:
-            source = equalize(model, given, out.parent).model.path
+            source = equalize(source, given, out.parent).model
             fit, judge = (list(p) for p in parts(given, onnxfile.inputs(onnxfile.load(model))))
         table = calibrate(source, given, method="mse" if best else method, keep_apart=best)
         typed = assign_precision(
@@ -147,6 +147,13 @@ def peak_mib() -> float:
     """Peak resident memory of this process; Linux counts it anew for each program, unlike getrusage's figure."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
+
+
+def parts_mib() -> tuple[float, float]:
+    """What this process holds now: allocated memory, and pages of files that are mapped."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    allocated, mapped = (int(re.search(rf"{key}:\s+(\d+)", status)[1]) / 1024 for key in ("RssAnon", "RssFile"))  # type: ignore[index]
+    return allocated, mapped
 
 
 def cpu_seconds() -> float:
