@@ -196,7 +196,7 @@ class TriedTransform:
     """A change for better numbers in low precision that was tried, and what it brought.
 
     Attributes:
-        name: ``smoothing``, ``cross_layer``, ``bias_correction``, ``weight_clipping`` or ``weight_rounding``.
+        name: One of the spec's ``calibration.transforms``.
         change: What it does to this graph, in words.
         before_db: SQNR of the worst output without it, on calibration rows that chose nothing.
         after_db: The same with it.

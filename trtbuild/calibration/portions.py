@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trtbuild.artifacts import TensorSpec
-    from trtbuild.calibration.pieces import Pieces
     from trtbuild.feeds import Sample
+    from trtbuild.pieces import Pieces
 
     Array = NDArray[Any]
 

@@ -81,7 +81,10 @@ class ModelSpec(_Strict):
     )
 
 
-TRANSFORMS = ("smoothing", "cross_layer", "branch_smoothing", "weight_clipping", "weight_rounding", "bias_correction")
+TRANSFORMS = (
+    "smoothing", "cross_layer", "branch_smoothing",
+    "weight_clipping", "weight_rounding", "bias_correction", "empirical_bias_correction",
+)  # fmt: skip
 """What calibration and precision assignment can try for better INT8."""
 
 

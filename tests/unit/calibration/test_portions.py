@@ -8,10 +8,10 @@ from onnx_text import parsed
 from trtbuild import onnxfile
 from trtbuild.artifacts import to_json
 from trtbuild.calibration import Wanted, collect, collector, table_from
-from trtbuild.calibration.pieces import Pieces
 from trtbuild.calibration.portions import Portions
 from trtbuild.errors import InvalidOnnxError
 from trtbuild.feeds import checked
+from trtbuild.pieces import Pieces
 
 WANTED = Wanted(("x", "r1", "f"), ranges=("y",), channels={"x": 1, "f": -1})
 ROWWISE = "g (float[n,8] x) => (float[n,8] y) { a = Relu (x)  b = Softmax <axis = 1> (a)  y = Add (a, b) }"

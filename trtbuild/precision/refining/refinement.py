@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from trtbuild.artifacts import CalibrationTable, TriedTransform
 from trtbuild.errors import UsageError
-from trtbuild.precision.refining.bias_correction import correct_biases
+from trtbuild.precision.refining.bias_correction import CorrectedBiases, correct_biases
+from trtbuild.precision.refining.empirical_bias import correct_measured_biases
 from trtbuild.precision.refining.rounding import round_weights
 from trtbuild.quantization import Fidelity, FormatName, Placement, QuantizedWeight, write_qdq
 from trtbuild.registry import nearest_hint
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from trtbuild.feeds import Sample
 
-REFINEMENTS = ("weight_clipping", "weight_rounding", "bias_correction")
+REFINEMENTS = ("weight_clipping", "weight_rounding", "bias_correction", "empirical_bias_correction")
+_FITTED = ("weight_rounding", "empirical_bias_correction")  # on rows that do not judge
 """In the order they are tried: each goes on from the scales and the numbers that were chosen before it."""
 WORTH_DB = 0.1
 """One that brings less than this is not kept: a few samples cannot tell it from chance."""
@@ -60,7 +62,7 @@ def refine(
         placement: Where its Q/DQ pairs go.
         table: Its calibration table.
         judge: Samples that the table was not made from.
-        fit: Samples that weights are rounded on, none that judges; without them that is not tried.
+        fit: Samples that weights are rounded on and biases measured on, none that judges; neither is tried without.
         refinements: Which to try, of ``REFINEMENTS``.
         formats: What each node is stored in, as for ``write_qdq``.
 
@@ -77,23 +79,20 @@ def refine(
     kept = Refinement(model, clip_weights=False, rounded={}, tried=(), judged_on=sum(s.rows for s in samples))
     tried: list[TriedTransform] = []
 
-    def judged(trial: Refinement) -> float:
-        return fidelity.sqnr_db(
-            write_qdq(
-                trial.model,
-                placement,
-                amax,
-                formats=formats,
-                clip_weights=trial.clip_weights,
-                rounded=trial.rounded,
-            )
+    def quantized(trial: Refinement) -> ModelProto:
+        return write_qdq(
+            trial.model, placement, amax, formats=formats, clip_weights=trial.clip_weights, rounded=trial.rounded
         )
 
-    before = judged(kept)
-    fitting = list(fit) if "weight_rounding" in refinements else []
-    for name in (r for r in REFINEMENTS if r in refinements and (r != "weight_rounding" or fitting)):
-        trial, change = _trial(name, kept, placement, table, formats, fitting)
-        after = judged(trial)
+    before = fidelity.sqnr_db(quantized(kept))
+    fitting = list(fit) if any(r in refinements for r in _FITTED) else []
+    for name in (r for r in REFINEMENTS if r in refinements and (r not in _FITTED or fitting)):
+        if name == "empirical_bias_correction":
+            done = correct_measured_biases(model, kept.model, quantized(kept), placement, fitting)
+            trial, change = replace(kept, model=done.model), _corrects(done, placement)
+        else:
+            trial, change = _trial(name, kept, placement, table, formats, fitting)
+        after = fidelity.sqnr_db(quantized(trial))
         better = after >= before + WORTH_DB
         tried.append(TriedTransform(name, change, before, after, better))
         if better:
@@ -120,5 +119,8 @@ def _trial(
     done = correct_biases(
         now.model, placement, table.channels, formats=formats, clip_weights=now.clip_weights, rounded=now.rounded
     )
-    change = f"corrects the bias of {len(done.corrected)} of {len(placement.nodes)} quantised nodes"
-    return replace(now, model=done.model), change
+    return replace(now, model=done.model), _corrects(done, placement)
+
+
+def _corrects(done: CorrectedBiases, placement: Placement) -> str:
+    return f"corrects the bias of {len(done.corrected)} of {len(placement.nodes)} quantised nodes"

@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 
-_CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
-"""With one of them ONNX Runtime's optimisation is on: its layout for convolutions is faster by a third."""
-
-
 @dataclass(frozen=True)
 class _Piece:
     """Some consecutive nodes as a model of its own.
@@ -50,16 +46,28 @@ class Pieces:
 
     Args:
         model: The model; its large weights lie on disk.
-        folder: Where they lie.
+        folder: Where they lie; None where all are in memory.
         tensors: Which tensors to yield.
         budget: Bytes that those of one piece may take together; at least one tensor is held.
         threads: Threads that one run uses; 0 for all there are.
+        optimise: Whether ONNX Runtime may rewrite the pieces: results differ by rounding then.
+        each: Whether each tensor has a piece of its own that ends with it: what the caller changes in a yielded array,
+            all nodes read that come after it. Not so where the graph cannot be cut: then there is one piece.
     """
 
     def __init__(
-        self, model: ModelProto, folder: Path, tensors: Sequence[str], budget: float, *, threads: int = 0
+        self,
+        model: ModelProto,
+        folder: Path | None,
+        tensors: Sequence[str],
+        budget: float,
+        *,
+        threads: int = 0,
+        optimise: bool = False,
+        each: bool = False,
     ) -> None:
-        self._model, self._folder, self._budget, self._threads = model, folder, budget, threads
+        self._model, self._folder, self._budget = model, folder, budget
+        self._threads, self._optimise, self._each = threads, optimise, each
         self._weights = {t.name: t for t in model.graph.initializer}
         self._types = onnxfile.element_types(model)
         self._fed = {v.name for v in model.graph.input}
@@ -68,7 +76,6 @@ class Pieces:
         self._tensors = frozenset(t for t in tensors if t not in self._fed)
         self._expected: dict[tuple[tuple[str, tuple[int, ...]], ...], Mapping[str, int]] = {}
         self._bytes: dict[str, int] = dict.fromkeys(self._tensors, 0)  # the most that each has been expected to take
-        self._optimise = any(n.op_type in _CONVOLUTIONS for n in model.graph.node)
         self._pieces: list[_Piece] = []
         self._cutting = threading.Lock()
 
@@ -122,7 +129,7 @@ class Pieces:
                 break  # nothing behind the last one needs to run
             mine = [t for t in node.output if t in left]
             size = sum(self._bytes[t] for t in mine)
-            if mine and yields[-1] and held + size > self._budget:
+            if yields[-1] and (self._each or (mine and held + size > self._budget)):
                 nodes.append([])
                 yields.append([])
                 held = 0
@@ -132,7 +139,7 @@ class Pieces:
             held += size
         pieces = self._sessions(nodes, yields)
         if pieces is None:  # a type that ONNX cannot infer would have to be declared where the cut goes through
-            self._budget = float("inf")
+            self._budget, self._each = float("inf"), False
             return self._cut()
         return pieces
 

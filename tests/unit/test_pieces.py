@@ -6,8 +6,8 @@ from onnx_text import parsed
 
 from trtbuild import onnxfile
 from trtbuild.calibration import Wanted, collect
-from trtbuild.calibration.pieces import Pieces
 from trtbuild.errors import UsageError
+from trtbuild.pieces import Pieces
 
 CHAIN = """
 g (float[n,8] x) => (float[n,8] y) {
