@@ -62,7 +62,7 @@ def trtbuild(method: str, model: Path, given: list[dict[str, Any]]) -> Callable[
 
 
 def onnxruntime(method: str, model: Path, given: list[dict[str, Any]]) -> Callable[[Path], None]:
-    """ONNX Runtime's static quantisation; ``forward`` runs the feeds and measures nothing: what no tool goes below."""
+    """ONNX Runtime's static quantisation; ``forward`` runs the feeds and measures nothing."""
     from onnxruntime import quantization as tool
     from onnxruntime.quantization.calibrate import CalibrationDataReader
 
