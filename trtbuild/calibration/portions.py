@@ -99,7 +99,7 @@ class Portions:
         with ThreadPoolExecutor(len(runs)) as pool:
             while True:
                 whole, one, other = pool.map(lambda run: next(run, None), runs)
-                if whole is None or one is None or other is None:
+                if whole is None or one is None or other is None:  # all three end together
                     return True
                 if not _joins(whole[1], one[1], other[1]):
                     return False

@@ -5,13 +5,16 @@ import pytest
 from onnx_models import cnn, random_feed, save
 from onnx_text import parsed
 
-from trtbuild import onnxfile
+from trtbuild import onnxfile, onnxrun
 from trtbuild.artifacts import to_json
 from trtbuild.calibration import Wanted, collect, collector, table_from
 from trtbuild.calibration.portions import Portions
+from trtbuild.cli.calibrate import run as calibrate_command
 from trtbuild.errors import InvalidOnnxError
 from trtbuild.feeds import checked
 from trtbuild.pieces import Pieces
+from trtbuild.quantization import place, write_qdq
+from trtbuild.spec.model import CalibrationSpec
 
 WANTED = Wanted(("x", "r1", "f"), ranges=("y",), channels={"x": 1, "f": -1})
 ROWWISE = "g (float[n,8] x) => (float[n,8] y) { a = Relu (x)  b = Softmax <axis = 1> (a)  y = Add (a, b) }"
@@ -132,3 +135,26 @@ def test_rows_are_told_in_order_when_they_are_done(tmp_path, monkeypatch):
     told = []
     collect(model(tmp_path), [random_feed(cnn(), n=n) for n in (3, 1, 5)], WANTED, on_sample=told.append)
     assert told == [3, 4, 9]
+
+
+def quantised():
+    placement = place(cnn())
+    return write_qdq(cnn(), placement, dict.fromkeys(placement.tensors, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("proto", "optimised"),
+    [(cnn(), True), (quantised(), False), (parsed(ROWWISE), False)],
+    ids=["conv", "q/dq", "none"],
+)
+def test_only_convolutions_without_pairs_are_left_to_onnx_runtime(tmp_path, monkeypatch, proto, optimised):
+    made = []
+    real = onnxrun.session
+    monkeypatch.setattr(onnxrun, "session", lambda *a, **k: made.append(k["optimise"]) or real(*a, **k))
+    collect(model(tmp_path, proto), [random_feed(proto, n=2)], Wanted(("x", proto.graph.node[-1].output[0])))
+    assert set(made) == {optimised}
+
+
+def test_the_budget_is_the_same_wherever_it_is_said():
+    (option,) = (o for o in calibrate_command.params if o.name == "budget_mb")
+    assert option.default == CalibrationSpec.model_fields["budget_mb"].default == collector.BUDGET_MB

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trtbuild.artifacts import CalibrationTable, TriedTransform
 from trtbuild.errors import UsageError
-from trtbuild.precision.refining.bias_correction import CorrectedBiases, correct_biases
+from trtbuild.precision.refining.bias_correction import correct_biases
 from trtbuild.precision.refining.empirical_bias import correct_measured_biases
 from trtbuild.precision.refining.rounding import round_weights
 from trtbuild.quantization import Fidelity, FormatName, Placement, QuantizedWeight, write_qdq
@@ -87,11 +87,7 @@ def refine(
     before = fidelity.sqnr_db(quantized(kept))
     fitting = list(fit) if any(r in refinements for r in _FITTED) else []
     for name in (r for r in REFINEMENTS if r in refinements and (r not in _FITTED or fitting)):
-        if name == "empirical_bias_correction":
-            done = correct_measured_biases(model, kept.model, quantized(kept), placement, fitting)
-            trial, change = replace(kept, model=done.model), _corrects(done, placement)
-        else:
-            trial, change = _trial(name, kept, placement, table, formats, fitting)
+        trial, change = _trial(name, kept, model, quantized, placement, table, formats, fitting)
         after = fidelity.sqnr_db(quantized(trial))
         better = after >= before + WORTH_DB
         tried.append(TriedTransform(name, change, before, after, better))
@@ -103,6 +99,8 @@ def refine(
 def _trial(
     name: str,
     now: Refinement,
+    exact: ModelProto,
+    quantized: Callable[[Refinement], ModelProto],
     placement: Placement,
     table: CalibrationTable,
     formats: Mapping[str, FormatName] | FormatName,
@@ -116,11 +114,11 @@ def _trial(
         made = round_weights(now.model, placement, table, fit, formats=formats, clip_weights=now.clip_weights)
         change = f"rounds the weights of {len(made)} of {len(placement.nodes)} quantised nodes so that errors make up"
         return replace(now, rounded=made), f"{change} for each other"
-    done = correct_biases(
-        now.model, placement, table.channels, formats=formats, clip_weights=now.clip_weights, rounded=now.rounded
-    )
-    return replace(now, model=done.model), _corrects(done, placement)
-
-
-def _corrects(done: CorrectedBiases, placement: Placement) -> str:
-    return f"corrects the bias of {len(done.corrected)} of {len(placement.nodes)} quantised nodes"
+    if name == "bias_correction":
+        done = correct_biases(
+            now.model, placement, table.channels, formats=formats, clip_weights=now.clip_weights, rounded=now.rounded
+        )
+    else:
+        done = correct_measured_biases(exact, now.model, quantized(now), placement, fit)
+    change = f"corrects the bias of {len(done.corrected)} of {len(placement.nodes)} quantised nodes"
+    return replace(now, model=done.model), change
